@@ -1,0 +1,82 @@
+"""The bytes of an event: canonical JSON, salted commitments, hashes. docs/custody-log.md says the same in words."""
+
+import hashlib
+import json
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+MAX_EVENT_BYTES = 65_535
+ZERO_HASH = "0" * 64
+_LIMIT = 2**53
+
+
+def canonical(value: Any) -> bytes:
+    """Return the RFC 8785 form of a JSON value.
+
+    Narrower than the RFC, so that every reader agrees: no floats, integers within 2^53, ASCII keys only.
+
+    Raises ValueError on anything else, TypeError on what JSON does not know.
+    """
+    _require_plain(value)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _require_plain(value: Any) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str) or not key.isascii():
+                raise ValueError(f"A key in an event must be ASCII text, not {key!r}")
+            _require_plain(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _require_plain(inner)
+    elif isinstance(value, float):
+        raise ValueError("An event holds no floating-point numbers: write them as text")
+    elif isinstance(value, int) and not -_LIMIT < value < _LIMIT:
+        raise ValueError("An integer in an event lies within 2^53: write larger ones as text")
+
+
+def event_hash(event: bytes) -> bytes:
+    """Hash one canonical event: SHA-256(0x00 || event), which is also its RFC 6962 leaf hash."""
+    return hashlib.sha256(b"\x00" + event).digest()
+
+
+def commitment(salt: str, pointer: str, value: Any) -> str:
+    """Commit to a value at a place (RFC 6901 pointer) of an event: SHA-256 over canonical [salt, pointer, value]."""
+    return hashlib.sha256(canonical([salt, pointer, value])).hexdigest()
+
+
+def timestamp(moment: datetime) -> str:
+    """Write a moment as the log does: UTC, microseconds, Z."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def plain(value: Any) -> Any:
+    """Turn a model's field value into what an event can hold (text, integers, lists, objects)."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", str(value))
+    if isinstance(value, datetime):
+        return timestamp(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f")
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    raise TypeError(f"An event cannot hold a {type(value).__name__}")

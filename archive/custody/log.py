@@ -1,0 +1,276 @@
+"""Append to the custody log: the one function that makes a change and its event together.
+
+A row of a custody-relevant table can be written only through `write`, `change` and `erase` here. Any other way,
+by ORM or by SQL on Django's connection, raises UnrecordedChange (see `guard`).
+"""
+
+import contextlib
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from django.apps import apps
+from django.conf import settings
+from django.db import connection, models
+from django.utils import timezone
+
+from archive import jobs
+from archive.custody.actor import Actor, is_unattended
+from archive.custody.canonical import (
+    MAX_EVENT_BYTES,
+    ZERO_HASH,
+    canonical,
+    commitment,
+    event_hash,
+    plain,
+    timestamp,
+)
+from archive.errors import BadInput, Conflict, NotAllowed, UnrecordedChange
+from archive.events import EVENTS
+
+M = TypeVar("M", bound=models.Model)
+_recording: ContextVar[bool] = ContextVar("recording", default=False)
+
+
+@dataclass(frozen=True)
+class Private:
+    """A value that the event only commits to; it can be withheld from an export and the event still verifies."""
+
+    value: Any
+
+
+# --- a change and its event -----------------------------------------------------------------------------------
+
+
+def write(obj: M, *, event: str, actor: Actor, reason: str = "", also: dict | None = None) -> M:
+    """Insert a row and append its event. Call inside a transaction.
+
+    Raises django.db.IntegrityError when a constraint refuses the row; then no event exists either.
+    """
+    obj.full_clean(validate_unique=False, validate_constraints=False)
+    with recording():
+        obj.save(force_insert=True)
+    names = [*obj.recorded, *obj.private]
+    _record_row(obj, names, event=event, actor=actor, reason=reason, also=also)
+    return obj
+
+
+def change(
+    obj: M,
+    *,
+    event: str,
+    actor: Actor,
+    reason: str = "",
+    expect: dict | None = None,
+    also: dict | None = None,
+    **fields: Any,
+) -> M:
+    """Update named fields of a row that is still as expected, and append the event of it.
+
+    Raises Conflict when the row is gone or not as `expect` says; then nothing changed.
+    """
+    for name, value in fields.items():
+        setattr(obj, name, value)
+    obj.clean_fields(exclude=[f.name for f in obj._meta.fields if f.name not in fields])
+    obj.clean()
+    with recording():
+        hit = type(obj)._base_manager.filter(pk=obj.pk, **(expect or {})).update(**fields)
+    if hit != 1:
+        raise Conflict("Somebody else changed this first. Nothing of yours was saved: look again and repeat.")
+    named = [name for name in fields if name in (*obj.recorded, *obj.private)]
+    _record_row(obj, named, event=event, actor=actor, reason=reason, also=also)
+    return obj
+
+
+def erase(obj: M, *, event: str, actor: Actor, reason: str = "") -> None:
+    """Delete a row that may be deleted (a grant, a tag on an item) and append the event of it."""
+    key, subject = str(obj.pk), obj.custody_subject()
+    with recording():
+        type(obj)._base_manager.filter(pk=obj.pk).delete()
+    record(
+        subject,
+        event=event,
+        actor=actor,
+        reason=reason,
+        payload={"record": obj._meta.label_lower, "id": key, "erased": True},
+    )
+
+
+def _record_row(
+    obj: models.Model, names: list[str], *, event: str, actor: Actor, reason: str, also: dict | None
+) -> None:
+    values = {name: _field(obj, name) for name in names}
+    payload = {"record": obj._meta.label_lower, "id": str(obj.pk), "set": values, **(also or {})}
+    record(
+        obj.custody_subject(), event=event, actor=actor, reason=reason, payload=payload, row=obj
+    )
+
+
+def _field(obj: models.Model, name: str) -> Any:
+    value = obj._meta.get_field(name).value_from_object(obj)
+    if name in obj.private and value not in ("", None):
+        return Private(value)
+    return value
+
+
+# --- an event ---------------------------------------------------------------------------------------------------
+
+
+def record(
+    subject: "models.Model | str",
+    *,
+    event: str,
+    actor: Actor,
+    payload: dict | None = None,
+    reason: str = "",
+    row: models.Model | None = None,
+    clock: Callable[[], datetime] = timezone.now,
+    salt: Callable[[], str] = lambda: secrets.token_hex(32),
+) -> "models.Model":
+    """Append one event to a subject's chain, in the caller's transaction, locking only that subject.
+
+    `subject` is a custodial row or "type:id". Raises NotAllowed when the event needs a human and none is there,
+    BadInput when it is over 65,535 bytes (refer to larger payloads by hash), KeyError for an unknown type.
+    """
+    _require_transaction()
+    _require_entitled(event, actor)
+    name = subject if isinstance(subject, str) else subject.custody_subject()
+    openings: list[tuple[str, str, Any]] = []
+
+    def hide(value: Any, pointer: str) -> Any:
+        if isinstance(value, Private):
+            inner, grain = plain(value.value), salt()
+            openings.append((pointer, grain, inner))
+            return {"commitment": commitment(grain, pointer, inner)}
+        if isinstance(value, dict):
+            return {k: hide(v, f"{pointer}/{k}") for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [hide(v, f"{pointer}/{i}") for i, v in enumerate(value)]
+        return plain(value)
+
+    tip = _lock(name)
+    moment = clock()
+    document = {
+        "version": 1,
+        "subject": name,
+        "number": tip.length + 1,
+        "previous": tip.tip,
+        "type": event,
+        "time": timestamp(moment),
+        "actor": {
+            "kind": actor.kind,
+            "id": actor.id,
+            "role": actor.role,
+            "name": hide(Private(actor.name), "/actor/name") if actor.name else "",
+        },
+        "reason": hide(Private(reason), "/reason") if reason else "",
+        "software": settings.SOFTWARE,
+        "payload": hide(payload or {}, "/payload"),
+    }
+    body = canonical(document)
+    if len(body) > MAX_EVENT_BYTES:
+        raise BadInput(
+            f"This would make an event of {len(body)} bytes; the log holds at most {MAX_EVENT_BYTES}. "
+            "Nothing was changed: shorten the text."
+        )
+    return _append(tip, event, moment, body, openings, row if row is not None else subject)
+
+
+def _lock(name: str) -> models.Model:
+    from archive.models import CustodySubject
+
+    tip = CustodySubject.objects.select_for_update().filter(name=name).first()
+    if tip is None:
+        with recording():
+            CustodySubject.objects.bulk_create(
+                [CustodySubject(name=name, length=0, tip=ZERO_HASH)], ignore_conflicts=True
+            )
+        tip = CustodySubject.objects.select_for_update().get(name=name)
+    return tip
+
+
+def _append(
+    tip: models.Model, event: str, moment: datetime, body: bytes, openings: list, follow: "models.Model | str"
+) -> models.Model:
+    from archive.models import CustodyEvent, CustodyOpening, CustodyPending, CustodySubject
+
+    digest = event_hash(body).hex()
+    with recording():
+        row = CustodyEvent.objects.create(
+            subject=tip.name, number=tip.length + 1, type=event, time=moment, canonical=body, hash=digest
+        )
+        CustodyPending.objects.create(event=row)
+        CustodySubject.objects.filter(pk=tip.pk).update(length=tip.length + 1, tip=digest)
+        CustodyOpening.objects.bulk_create(
+            CustodyOpening(event=row, pointer=p, salt=s, value=v) for p, s, v in openings
+        )
+    jobs.follow(event, follow)
+    return row
+
+
+def _require_transaction() -> None:
+    if not connection.in_atomic_block:
+        raise UnrecordedChange("An event is written in the transaction of its change: open one first.")
+
+
+def _require_entitled(event: str, actor: Actor) -> None:
+    kind = EVENTS[event]
+    if not kind.human:
+        return
+    if is_unattended() or not (actor.signed_in or (kind.operator and actor.kind == "operator")):
+        raise NotAllowed("Only a signed-in person can do this.")
+
+
+# --- nothing past the log ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[None]:
+    """Let rows of guarded tables be written. Used by this module alone; a test keeps it so."""
+    token = _recording.set(True)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+_STATEMENT = re.compile(r'\s*(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|REPLACE\s+INTO|UPDATE|DELETE\s+FROM)\s+"?(\w+)"?', re.I)
+# Signing in writes these columns by itself; no other column may be changed without an event.
+_FREE_UPDATES = re.compile(r'\s*UPDATE "archive_user" SET "(?:last_login|password)" = \S+ WHERE', re.I)
+
+
+def guarded_tables() -> frozenset[str]:
+    """Names of all tables whose rows are custody-relevant, the log's own included."""
+    global _tables
+    if _tables is None:
+        from archive.models import User
+        from archive.models.base import Custodial, LogTable
+
+        found = {m._meta.db_table for m in apps.get_models() if issubclass(m, Custodial | LogTable)}
+        found |= {User.groups.through._meta.db_table, User.user_permissions.through._meta.db_table}
+        _tables = frozenset(found)
+    return _tables
+
+
+_tables: frozenset[str] | None = None
+
+
+def guard(execute: Callable, sql: str, params: Any, many: bool, context: dict) -> Any:
+    """Refuse a statement that would change a guarded table outside the log. Installed on every connection."""
+    if not _recording.get():
+        found = _STATEMENT.match(sql)
+        if found and found[1] in guarded_tables() and not _FREE_UPDATES.match(sql):
+            raise UnrecordedChange(
+                f"A row of {found[1]} would change without its event: use custody.write, change or erase."
+            )
+    return execute(sql, params, many, context)
+
+
+def install_guard(connection: Any, **_: Any) -> None:
+    """Receiver of connection_created."""
+    if guard not in connection.execute_wrappers:
+        connection.execute_wrappers.append(guard)

@@ -1,0 +1,64 @@
+"""Database triggers that refuse UPDATE, DELETE and TRUNCATE where history is kept (PostgreSQL and SQLite).
+
+They stop mistakes and ordinary accounts. Whoever owns the database can drop them: what such a person changes is
+found by `custody verify`, not prevented.
+"""
+
+from typing import Any
+
+APPEND_ONLY = (
+    "archive_custodyevent",
+    "archive_custodyopening",
+    "archive_custodyposition",
+    "archive_checkpoint",
+    "archive_acquisition",
+    "archive_claim",
+    "archive_finding",
+    "archive_note",
+    "archive_decision",
+    "archive_postponement",
+)
+
+
+def install(connection: Any) -> None:
+    """Create the triggers on an open connection."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "CREATE OR REPLACE FUNCTION amparo_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN RAISE EXCEPTION 'append-only: % on % is refused', TG_OP, TG_TABLE_NAME; END $$"
+            )
+        for table in APPEND_ONLY:
+            for statement in _create(connection.vendor, table):
+                cursor.execute(statement)
+
+
+def remove(connection: Any) -> None:
+    """Drop the triggers (reverse of the migration)."""
+    with connection.cursor() as cursor:
+        for table in APPEND_ONLY:
+            for name in _names(connection.vendor, table):
+                on = f" ON {table}" if connection.vendor == "postgresql" else ""
+                cursor.execute(f"DROP TRIGGER IF EXISTS {name}{on}")
+
+
+def _names(vendor: str, table: str) -> list[str]:
+    acts = ["update", "delete"] + (["truncate"] if vendor == "postgresql" else [])
+    return [f"{table}_no_{act}" for act in acts]
+
+
+def _create(vendor: str, table: str) -> list[str]:
+    if vendor == "postgresql":
+        return [
+            f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} "
+            "FOR EACH ROW EXECUTE FUNCTION amparo_refuse()",
+            f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} "
+            "FOR EACH ROW EXECUTE FUNCTION amparo_refuse()",
+            f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION amparo_refuse()",
+        ]
+    return [
+        f"CREATE TRIGGER {table}_no_{act} BEFORE {act.upper()} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, 'append-only: {act} on {table} is refused'); END"
+        for act in ("update", "delete")
+    ]

@@ -1,0 +1,87 @@
+"""Every event type of the custody log: one line each. docs/custody-log.md is compared with this table by a test.
+
+`human` marks acts that only a signed-in person may cause; the log refuses them from any job or task, whoever
+is named as actor. `operator` also lets the shell user of the instance do them (ingest, export, set-up).
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EventType:
+    """What an event means, in words for a reader, and who may cause it."""
+
+    sentence: str
+    human: bool = False
+    operator: bool = False
+
+
+def _any(sentence: str) -> EventType:
+    return EventType(sentence)
+
+
+def _human(sentence: str) -> EventType:
+    return EventType(sentence, human=True)
+
+
+def _human_or_operator(sentence: str) -> EventType:
+    return EventType(sentence, human=True, operator=True)
+
+
+EVENTS: dict[str, EventType] = {
+    # item
+    "item.hashed": _any("Hashed while it streamed in"),
+    "item.stored": _any("Stored in the vault"),
+    "item.acquired": _human_or_operator("Acquired"),
+    "item.read_back": _any("Read back from the vault; the bytes match"),
+    "item.fixity_checked": _any("Fixity checked"),
+    "item.examined": _any("Examined: type, size and condition"),
+    "item.claim_recorded": _any("A claim was recorded"),
+    "item.finding_recorded": _human("A finding was established"),
+    "item.rendition_made": _any("A rendition was made"),
+    "item.analysed": _any("Analysed by a model"),
+    "item.viewed": _human("The original was viewed"),
+    "item.downloaded": _human("The original was downloaded"),
+    "item.tagged": _human("Tagged"),
+    "item.untagged": _human("A tag was taken off"),
+    "item.noted": _human("A note was written"),
+    "item.assigned": _human("Assigned"),
+    "item.assignment_closed": _human("An assignment was closed"),
+    "item.decided": _human("A person decided"),
+    "item.decision_withdrawn": _human("A person withdrew a decision"),
+    "item.decision_in_force": _human("The decision in force changed"),
+    "item.postponed": _human("Postponed"),
+    "item.exported": _any("Placed in an evidence bundle"),
+    # case
+    "case.opened": _human_or_operator("Case opened"),
+    "case.changed": _human("Case changed"),
+    "case.shared": _human_or_operator("Shared with a person"),
+    "case.share_changed": _human_or_operator("A person's access changed"),
+    "case.unshared": _human_or_operator("A person's access ended"),
+    "case.tag_made": _human_or_operator("A tag was made"),
+    "case.list_exported": _human("A list was exported"),
+    "case.criteria_changed": _human_or_operator("The criteria for the order of review changed"),
+    "case.thumbnails_shown": _human("A person chose to see unveiled thumbnails"),
+    # source
+    "source.recorded": _human_or_operator("Source recorded"),
+    "source.changed": _human("Source changed"),
+    "source.identity_set": _human_or_operator("The source's identity was recorded, sealed"),
+    "source.identity_seen": _human("The source's identity was seen"),
+    # bundle
+    "bundle.requested": _human_or_operator("A bundle was requested"),
+    "bundle.built": _any("The bundle was built"),
+    "bundle.failed": _any("The bundle could not be built"),
+    "bundle.downloaded": _human("The bundle was downloaded"),
+    # system
+    "system.person_added": _human_or_operator("A person was added"),
+    "system.person_changed": _human_or_operator("A person's account changed"),
+    "system.roles_changed": _human_or_operator("A person's roles changed"),
+    "system.signed_in": _human("Signed in"),
+    "system.signed_out": _human("Signed out"),
+    "system.sign_in_link_made": _human_or_operator("A one-time sign-in link was made"),
+    "system.checkpoint_signed": _any("A checkpoint was signed"),
+    "system.custody_verified": _any("The custody log was verified"),
+    "system.fixity_failed": _any("Stored bytes failed their check"),
+    "system.vault_key_rotated": _human_or_operator("The vault's key-encryption key was rotated"),
+    "system.models_pulled": _human_or_operator("Model weights were installed"),
+}

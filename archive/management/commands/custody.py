@@ -1,0 +1,107 @@
+"""manage.py custody verify | checkpoint | sequence | key"""
+
+import json
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError
+
+from archive.custody import Actor
+from archive.management.base import Command as Base
+
+EXIT = {"good": 0, "bad": 1, "could not check": 3}
+
+
+class Command(Base):
+    """The custody log from the shell."""
+
+    help = "Verify the custody log, sign its head, or print the key that signs it."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        commands = parser.add_subparsers(dest="act", required=True)
+        verify = commands.add_parser("verify", help="walk all events; exit 0 good, 1 bad, 3 could not check everything")
+        verify.add_argument("--known", type=Path, help="a checkpoint that was kept elsewhere")
+        verify.add_argument("--json", action="store_true", help="print the report as JSON")
+        checkpoint = commands.add_parser("checkpoint", help="sign the head (Ed25519) and print it")
+        checkpoint.add_argument("--out", type=Path, help="also write it to this file, to be kept elsewhere")
+        commands.add_parser("sequence", help="give waiting events their position now (the worker does so by itself)")
+        commands.add_parser("key", help="print the public key that signs checkpoints")
+
+    def work(self, *, act: str, **options: Any) -> None:
+        getattr(self, act)(**options)
+
+    def verify(self, *, known: Path | None, json: bool, **_: Any) -> None:
+        """Print what was checked and found."""
+        from archive.custody.verify import verify
+
+        def progress(count: int) -> None:
+            if sys.stderr.isatty():
+                self.stderr.write(f"\r{count:,} events", ending="")
+
+        report = verify(known=_read(known) if known else "", progress=progress)
+        if json:
+            self.stdout.write(_as_json(report))
+        else:
+            self._print(report)
+        if report.answer != "good":
+            sys.exit(EXIT[report.answer])
+
+    def _print(self, report: Any) -> None:
+        self.stdout.write(
+            f"{report.events:,} events of {report.subjects:,} subjects, {report.pending:,} pending; "
+            f"{report.checkpoints:,} checkpoints; {report.openings:,} openings; {report.rows:,} rows."
+        )
+        for fault in report.faults:
+            more = report.counts[fault.kind] - 1
+            tail = f" ({more:,} more of this kind)" if more else ""
+            self.stdout.write(f"BAD  {fault.kind}: {fault.place}: {fault.sentence}{tail}")
+        for what in report.unchecked:
+            self.stdout.write(f"COULD NOT CHECK  {what}")
+        self.stdout.write(f"Answer: {report.answer}.")
+
+    def checkpoint(self, *, out: Path | None, **_: Any) -> None:
+        """Sequence what waits, sign the head and print the note."""
+        from archive.custody.checkpoint import sign_checkpoint
+        from archive.custody.sequence import sequence
+
+        sequence()
+        row = sign_checkpoint(actor=Actor.operator())
+        if out:
+            out.write_text(row.note, encoding="utf-8")
+        self.stdout.write(row.note, ending="")
+
+    def sequence(self, **_: Any) -> None:
+        """Sequence what waits."""
+        from archive.custody.sequence import sequence
+
+        self.stdout.write(f"{sequence():,} events sequenced.")
+
+    def key(self, **_: Any) -> None:
+        """Print the log's public key as a C2SP verifier key."""
+        from archive.custody.checkpoint import public_bytes, signing_key, verifier_key
+
+        self.stdout.write(verifier_key(settings.NAME_IN_LOG, public_bytes(signing_key())))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _as_json(report: Any) -> str:
+    return json.dumps(
+        {
+            "answer": report.answer,
+            "events": report.events,
+            "pending": report.pending,
+            "checkpoints": report.checkpoints,
+            "faults": [vars(fault) for fault in report.faults],
+            "counts": dict(report.counts),
+            "unchecked": report.unchecked,
+        }
+    )

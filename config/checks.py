@@ -1,0 +1,55 @@
+"""What is unsafe, with an id and what to do. Errors here stop a production start."""
+
+import stat
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+
+@register("amparo")
+def production_is_safe(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Refuse a production start with debug on, a default key, plain HTTP cookies or an embedded database."""
+    if not settings.PRODUCTION:
+        return []
+    rules = [
+        (settings.DEBUG, "E001", "Debug is on.", "Unset DEBUG."),
+        (
+            settings.SECRET_KEY.startswith("insecure") or len(settings.SECRET_KEY) < 40,
+            "E002",
+            "SECRET_KEY is missing, a default or too short.",
+            "Set SECRET_KEY_FILE to a file with 50 or more random characters.",
+        ),
+        (
+            not settings.ORIGIN.startswith("https://"),
+            "E003",
+            "Cookies would travel over plain HTTP.",
+            "Set AMPARO_ORIGIN to the https:// address that people open.",
+        ),
+        ("*" in settings.ALLOWED_HOSTS, "E004", "Any host name is answered.", "Name the hosts in AMPARO_ALLOWED_HOSTS."),
+        (
+            settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"),
+            "E005",
+            "Production runs on PostgreSQL; DATABASE_URL names SQLite.",
+            "Set DATABASE_URL=postgres://user:password@host/name.",
+        ),
+        (
+            not settings.CELERY_BROKER_URL,
+            "E006",
+            "Production needs a broker that several machines can reach.",
+            "Set CELERY_BROKER_URL to Redis (rediss://...) or RabbitMQ (amqps://...).",
+        ),
+    ]
+    return [Error(what, hint=hint, id=f"amparo.{number}") for bad, number, what, hint in rules if bad]
+
+
+@register("amparo")
+def keys_are_private(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Key files that others can read are an error everywhere."""
+    found: list[CheckMessage] = []
+    for path in (settings.VAULT_KEY_FILE, settings.SIGNING_KEY_FILE):
+        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            found.append(
+                Error(f"{path.name} can be read by others.", hint=f"Run: chmod 600 {path}", id="amparo.E010")
+            )
+    return found
