@@ -1,0 +1,138 @@
+"""Encrypted, content-addressed, write-once store of original bytes. docs/vault.md says every byte and step.
+
+cobblestone.py  one message in chunks, opened at any place
+keys.py         key-encryption keys: file, environment, KMS plug-in
+storage.py      where bytes lie: a local folder today
+intake.py       one pass over what comes in
+reader.py       reading from any place
+store.py        Vault: put, open, check, rotate
+scratch.py      the one place where decrypted bytes may touch a disk
+
+The functions here speak to the vault that the settings name.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+from django.conf import settings
+
+from archive.vault.intake import Progress, silent
+from archive.vault.keys import (
+    FileRing,
+    FixedRing,
+    JoinedRing,
+    KeyEncryptionKey,
+    LocalKey,
+    Ring,
+    create_key_file,
+    ring_of_plugin,
+)
+from archive.vault.reader import VaultReader
+from archive.vault.scratch import empty_scratch, scratch
+from archive.vault.storage import Folder, Storage
+from archive.vault.store import Rotated, Stored, Vault
+
+__all__ = [
+    "FileRing",
+    "FixedRing",
+    "Folder",
+    "JoinedRing",
+    "KeyEncryptionKey",
+    "LocalKey",
+    "Progress",
+    "Ring",
+    "Rotated",
+    "Storage",
+    "Stored",
+    "Vault",
+    "VaultReader",
+    "check",
+    "clean",
+    "create_key_file",
+    "default_ring",
+    "default_vault",
+    "empty_scratch",
+    "name_of",
+    "names",
+    "open",
+    "orphans",
+    "put",
+    "rotate",
+    "scratch",
+    "silent",
+]
+
+
+def default_vault() -> Vault:
+    """The vault that the settings name, opened once for each process. Raises KeyUnavailable, Damaged."""
+    key_file = Path(settings.VAULT_KEY_FILE)
+    return _vault(Path(settings.VAULT_DIR), settings.VAULT_KEY, key_file, settings.VAULT_KMS)
+
+
+def default_ring() -> Ring:
+    """The keys that the settings name: VAULT_KMS first, then VAULT_KEY or else the file VAULT_KEY_FILE."""
+    return _ring(settings.VAULT_KEY, Path(settings.VAULT_KEY_FILE), settings.VAULT_KMS)
+
+
+def put(
+    stream: BinaryIO,
+    *,
+    expected_size: int | None = None,
+    expected_sha256: str | None = None,
+    limit: int | None = None,
+    progress: Progress = silent,
+) -> Stored:
+    """See Vault.put."""
+    return default_vault().put(
+        stream, expected_size=expected_size, expected_sha256=expected_sha256, limit=limit, progress=progress
+    )
+
+
+def open(sha256: str) -> VaultReader:
+    """See Vault.open."""
+    return default_vault().open(sha256)
+
+
+def check(sha256: str, *, progress: Progress = silent) -> None:
+    """See Vault.check."""
+    default_vault().check(sha256, progress=progress)
+
+
+def name_of(sha256: str) -> str:
+    """See Vault.name_of."""
+    return default_vault().name_of(sha256)
+
+
+def names() -> Iterator[str]:
+    """See Vault.names."""
+    return default_vault().names()
+
+
+def orphans(known: Iterable[str]) -> Iterator[str]:
+    """See Vault.orphans."""
+    return default_vault().orphans(known)
+
+
+def rotate(*, progress: Progress = silent) -> Rotated:
+    """See Vault.rotate."""
+    return default_vault().rotate(progress=progress)
+
+
+def clean() -> int:
+    """See Vault.clean."""
+    return default_vault().clean()
+
+
+@lru_cache(maxsize=2)
+def _vault(folder: Path, key: str, key_file: Path, kms: str) -> Vault:
+    return Vault(Folder(folder), _ring(key, key_file, kms))
+
+
+def _ring(key: str, key_file: Path, kms: str) -> Ring:
+    local = FixedRing.of_text(key) if key else FileRing(key_file)
+    if not kms:
+        return local
+    plugin = ring_of_plugin(kms)  # keys beside it were used before it and still open what they wrapped
+    return JoinedRing(plugin, local) if key or key_file.exists() else plugin
