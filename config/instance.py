@@ -1,68 +1,65 @@
 """The instance folder: what is private to one archive and never enters version control.
 
-    db.sqlite3      cases, people, custody log (unless DATABASE_URL names a server)
-    vault/          originals and renditions, encrypted
-    keys/secret     the web server's secret: lose it and everybody signs in anew
-    keys/vault.key  opens the vault: lose it and every original is lost for good
-    keys/signing.key  Ed25519, signs checkpoints and bundles: lose it and new ones bear another name
-    scratch/ broker/ models/ static/ logs/   can all be made again
-
-    python -m config.instance DIR   makes the folder and those keys that are missing; touches nothing else
+db.sqlite3        cases, people, custody log (unless DATABASE_URL names a server)
+vault/            originals and renditions, encrypted
+keys/secret       the web server's secret: lose it and everybody signs in anew
+keys/vault.key    opens the vault: lose it and every original is lost for good
+keys/signing.key  Ed25519, signs checkpoints and bundles: lose it and new ones bear another name
+scratch/ broker/ models/ static/ logs/   can all be made again
 """
 
 import os
 import secrets
-import sys
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from django.conf import settings
 
 from archive import vault
+from archive.errors import KeyUnavailable
 
-FOLDERS = ("keys", "vault", "scratch", "broker", "models", "static", "logs")
-
-
-def create(data: Path) -> list[str]:
-    """Make the private folders and those keys that are missing. Returns the names of the keys that were made."""
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    data.chmod(0o700)
-    for name in FOLDERS:
-        (data / name).mkdir(mode=0o700, exist_ok=True)
-    missing = [name for name in KEYS if not (data / "keys" / name).exists()]
-    for name in missing:
-        KEYS[name](data / "keys" / name)
-    return missing
+FOLDERS = ("keys", "broker", "static", "logs")
 
 
-def secret_file(path: Path) -> None:
-    """The web server's secret: 64 random bytes."""
-    write_private(path, secrets.token_urlsafe(64).encode() + b"\n")
+def create() -> None:
+    """Make the private folders and those keys that neither exist nor are given by the environment.
+
+    Raises KeyUnavailable when a vault that holds files has lost its key: a new one would open nothing.
+    """
+    data = settings.DATA_DIR
+    for folder in (data, *(data / name for name in FOLDERS), settings.VAULT_DIR, settings.SCRATCH_DIR):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    settings.MODELS_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    secret = data / "keys" / "secret"
+    if settings.SECRET_KEY.startswith("insecure") and not secret.exists():
+        write_private(secret, secrets.token_urlsafe(64).encode() + b"\n")
+    if not settings.SIGNING_KEY_FILE.exists():
+        write_private(settings.SIGNING_KEY_FILE, new_signing_key())
+    if not (settings.VAULT_KEY or settings.VAULT_KMS or settings.VAULT_KEY_FILE.exists()):
+        if any(path.is_file() for path in settings.VAULT_DIR.rglob("*")):
+            raise KeyUnavailable(
+                f"The vault holds files, but its key is not there: {settings.VAULT_KEY_FILE}. Nothing was "
+                "changed. Put the key back from where you keep its copy; a new key would open none of them."
+            )
+        vault.create_key_file(settings.VAULT_KEY_FILE)
 
 
-def signing_key_file(path: Path) -> None:
-    """A new Ed25519 key as unencrypted PKCS 8: the folder's permissions are its protection."""
-    key = Ed25519PrivateKey.generate()
-    write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+def new_signing_key() -> bytes:
+    """A new Ed25519 key as PEM, PKCS 8, not encrypted: the folder's permissions are its protection."""
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a new file that only its owner reads, whole or not at all. Raises FileExistsError."""
-    part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)
+    """Write a new file that only its owner can read, whole or not at all. Raises FileExistsError."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    os.link(part, path)
-    part.unlink()
-
-
-KEYS = {"secret": secret_file, "vault.key": vault.create_key_file, "signing.key": signing_key_file}
-
-
-if __name__ == "__main__":
-    folder = Path(sys.argv[1]).absolute()
-    made = create(folder)
-    print(f"{folder}: made {', '.join(made) if made else 'nothing, all keys are there'}")
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        os.link(part, path)
+    finally:
+        part.unlink()

@@ -1,8 +1,7 @@
 """./run after the set-up: prepare the instance, start web and workers, keep them alive, stop them together.
 
 Needs the standard library alone, so that options are read before anything is installed. What it starts does
-the rest: `config.prepare` (database, assets, demo, sign-ins), gunicorn, and one Celery worker for each group of
-queues.
+the rest: `config.prepare` (database, assets, demo, sign-ins), gunicorn, and two Celery workers.
 """
 
 import argparse
@@ -199,7 +198,7 @@ class Amparo:
         self.lock.flush()
         try:
             self.prepare()
-            self.greeter = None if self.stopping else self.step("welcome", stdout=subprocess.PIPE)
+            self.greeter = None if self.stopping else self.step("welcome", self.url, stdout=subprocess.PIPE)
             while not self.stopping:
                 for child in self.children:
                     if sentence := child.look():
@@ -217,20 +216,7 @@ class Amparo:
 
     def web(self) -> Child:
         """gunicorn on the port that this process holds: requests wait in its queue while web starts again."""
-        command = ["gunicorn", "config.wsgi", "--bind", f"fd://{self.listener.fileno()}", "--workers", "2"]
-        command += [
-            "--worker-class",
-            "gthread",
-            "--threads",
-            "8",
-            "--timeout",
-            "120",
-            "--graceful-timeout",
-            "5",
-        ]
-        command += ["--no-control-socket", "--log-level", "warning"]
-        if os.access("/dev/shm", os.W_OK):
-            command += ["--worker-tmp-dir", "/dev/shm"]
+        command = ["gunicorn", "-c", "python:config.serve", "--bind", f"fd://{self.listener.fileno()}"]
         return self.child("web", command, fds=(self.listener.fileno(),))
 
     def workers(self) -> list[Child]:
@@ -272,12 +258,12 @@ class Amparo:
             digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
         return digest.hexdigest()
 
-    def step(self, name: str, stdout: int | None = None) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "config.prepare", name, self.url]
+    def step(self, name: str, *arguments: str, stdout: int | None = None) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "config.prepare", name, *arguments]
         return subprocess.Popen(command, env=self.env, stdout=stdout, text=True, preexec_fn=end_with_parent)
 
     def greet(self) -> None:
-        """Print where to go once the web server answers and the sign-ins are known; then when all is ready."""
+        """Say where to go once the web server answers and the sign-ins are known; then when all is ready."""
         web = self.children[0]
         if not self.reached:
             self.reached = self.health() is not None

@@ -1,0 +1,82 @@
+"""What an instance needs before its first request, and what the person who starts it needs to know.
+
+    python -m config.prepare translations    the .mo files (also when an image is built)
+    python -m config.prepare instance        folder, keys, database, translations, static files
+    python -m config.prepare welcome URL     the demo, once; prints where to go and how to sign in
+
+Each is safe to repeat: what is there stays as it is.
+"""
+
+import io
+import sys
+
+import django
+from django.conf import settings
+from django.core.management import call_command
+
+from archive.errors import AmparoError
+
+
+def main() -> int:
+    """Do one step. The exit status is 0, or 1 with a sentence on stderr."""
+    step, *address = sys.argv[1:]
+    django.setup()
+    try:
+        {"translations": compile_translations, "instance": prepare, "welcome": welcome}[step](*address)
+    except AmparoError as error:
+        print(error.sentence, file=sys.stderr)
+        return 1
+    return 0
+
+
+def prepare() -> None:
+    """Everything that the web server and the workers expect to find."""
+    from config import instance
+
+    instance.create()
+    call_command("migrate", interactive=False, verbosity=0)
+    compile_translations()
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+
+def compile_translations() -> None:
+    """Make each .mo file that is older than its .po file, without gettext's programs."""
+    from babel.messages import mofile, pofile
+
+    for source in sorted((settings.ROOT / "locale").glob("*/LC_MESSAGES/*.po")):
+        compiled = source.with_suffix(".mo")
+        if compiled.exists() and compiled.stat().st_mtime >= source.stat().st_mtime:
+            continue
+        part = compiled.with_suffix(".part")
+        with source.open("rb") as po, part.open("wb") as mo:
+            mofile.write_mo(mo, pofile.read_po(po))
+        part.replace(compiled)
+
+
+def welcome(url: str) -> None:
+    """Load the demo if this instance has none; then say where to go and how to sign in."""
+    from config.instance import write_private
+
+    kept, printed, link = settings.DATA_DIR / "sign-ins.txt", io.StringIO(), io.StringIO()
+    first = not kept.exists()
+    call_command("demo", stdout=printed)
+    lines = ["", f"  Amparo     {url}"]
+    if first:
+        call_command("signin_link", stdout=link)
+        lines += [
+            f"  Sign in    {url.rstrip('/')}{link.getvalue().strip()}",
+            "             as administrator; works once, within 24 hours",
+        ]
+        lines += ["", printed.getvalue().rstrip()]
+        write_private(kept, printed.getvalue().encode())
+        lines += [
+            "",
+            f"  These passwords are shown now and kept in {kept}: delete that file once you know them.",
+        ]
+    else:
+        lines += [f"  Sign-ins   {kept}", "  Forgotten? ./manage signin_link makes a new one-time link."]
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
