@@ -10,12 +10,21 @@ from django.utils.formats import date_format, number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from archive import keys as all_keys
 from archive.views import navigation
 
 register = template.Library()
+
+ROLES = {
+    "administrator": gettext_lazy("administrator"),
+    "researcher": gettext_lazy("researcher"),
+    "reviewer": gettext_lazy("reviewer"),
+    "legal": gettext_lazy("legal"),
+    "data_scientist": gettext_lazy("data scientist"),
+    "observer": gettext_lazy("observer"),
+}
 
 
 @register.simple_tag
@@ -148,6 +157,12 @@ def how_many(number: int, more: bool = False) -> str:
 def side_list(context: dict[str, Any]) -> list[navigation.Section]:
     """The side list of this screen: the case's part, if there is one, and everything."""
     return navigation.sections(context)
+
+
+@register.simple_tag
+def role_words(user: Any) -> str:
+    """The roles of a person, in words."""
+    return ", ".join(str(ROLES.get(name, name)) for name in sorted(user.roles())) or _("no role")
 
 
 @register.simple_tag

@@ -1,0 +1,69 @@
+// Veil and boxes. The sharp bytes are asked for by a POST that is logged; only then does this page know their address.
+(() => {
+  "use strict";
+  const stage = document.getElementById("stage");
+  if (!stage) return;
+  const veil = document.getElementById("veil");
+  const boxes = document.getElementById("boxes");
+  const tool = (name) => document.querySelector(`[data-do="${name}"]`);
+  const said = document.getElementById("said");
+
+  const lower = () => { stage.dataset.veiled = ""; stage.querySelector("video")?.pause(); show(); };
+  const lift = () => { delete stage.dataset.veiled; show(); };
+  const show = () => {
+    const button = tool("veil");
+    if (button) button.hidden = "veiled" in stage.dataset;
+    document.dispatchEvent(new CustomEvent("amparo:veil", { detail: { lifted: !("veiled" in stage.dataset) } }));
+  };
+
+  const make = (answer) => {
+    const video = stage.dataset.kind === "video";
+    const sound = stage.dataset.kind === "audio";
+    const sharp = document.createElement(video ? "video" : sound ? "audio" : "img");
+    sharp.className = "sharp";
+    if (video || sound) {
+      sharp.preload = "metadata";
+      sharp.setAttribute("aria-label", stage.dataset.alt);
+      if (video) { sharp.muted = true; sharp.playsInline = true; if (answer.poster) sharp.poster = answer.poster; }
+      else sharp.controls = true;
+    } else sharp.alt = stage.dataset.alt;
+    sharp.src = answer.src;
+    stage.insertBefore(sharp, boxes || veil);
+    return sharp;
+  };
+
+  veil?.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (stage.querySelector(".sharp")) { lift(); return; }
+    const button = veil.querySelector("button[type=submit]");
+    button.disabled = true;
+    try {
+      const answer = await fetch(veil.action, { method: "POST", body: new FormData(veil), headers: { Accept: "application/json" } });
+      if (!answer.ok) throw new Error(String(answer.status));
+      const sharp = make(await answer.json());
+      if (sharp.tagName === "IMG") await sharp.decode().catch(() => {});
+      document.dispatchEvent(new CustomEvent("amparo:sharp"));
+      lift();
+    } catch {
+      const line = veil.querySelector("p");
+      line.textContent = veil.dataset.failed;
+      line.setAttribute("role", "alert");
+    } finally { button.disabled = false; }
+  });
+  tool("veil")?.addEventListener("click", () => ("veiled" in stage.dataset ? veil.requestSubmit() : lower()));
+
+  // Labels keep their size on screen however large the picture is drawn.
+  const fit = () => {
+    if (!boxes) return;
+    const { width, height } = boxes.viewBox.baseVal;
+    const scale = Math.max(width / stage.clientWidth, height / stage.clientHeight);
+    if (Number.isFinite(scale)) boxes.style.setProperty("--unit", String(scale));
+  };
+  if (boxes) { new ResizeObserver(fit).observe(stage); fit(); }
+  tool("boxes")?.addEventListener("click", (event) => {
+    const off = boxes.toggleAttribute("data-off");
+    event.currentTarget.setAttribute("aria-pressed", String(!off));
+    said.textContent = event.currentTarget.textContent.trim();
+  });
+  show();
+})();
