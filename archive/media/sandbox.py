@@ -360,11 +360,13 @@ def _filter_descriptor(rules: bytes) -> int:
 os.register_at_fork(after_in_child=_filter_path.cache_clear)  # the path names the process
 
 
-def _bwrap() -> str:
-    from django.conf import settings
+def python() -> str:
+    """The interpreter that runs us, by its real path in its environment: launchers and shims do not start inside."""
+    return sys.executable
 
-    wanted = str(getattr(settings, "SANDBOX", "") or "bwrap") if settings.configured else "bwrap"
-    found = shutil.which(wanted)
+
+def _bwrap() -> str:
+    found = shutil.which("bwrap")
     if found is None or not os.path.exists("/usr/bin/prlimit"):
         missing = "bubblewrap" if found is None else "prlimit (util-linux)"
         raise SandboxUnavailable(f"{missing} is not installed. {_INSTALL}")

@@ -1,0 +1,391 @@
+"""Runs inside the sandbox: looks at /in/original and says on stdout what it found. Imports nothing of ours.
+
+Given one JSON argument, see `archive.media.probe.look`. Writes records: one line of JSON with "record" and "size",
+then that many bytes. Facts come as early as they are known, so that a decoder that dies takes nothing else with it.
+Our side believes none of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+ORIGINAL = "/in/original"
+ASKED = json.loads(sys.argv[1])
+sys.path.append(ASKED["packages"])  # started without site: quicker, and no start-up hooks of other packages
+START = time.monotonic()
+
+from PIL import Image, ImageFile  # noqa: E402
+
+Image.MAX_IMAGE_PIXELS = None  # we look at the header ourselves, and say what we found
+
+
+def tell(record: str, value: object = None, data: bytes = b"") -> None:
+    line = json.dumps({"record": record, "value": value, "size": len(data)}) + "\n"
+    sys.stdout.buffer.write(line.encode("ascii") + data)
+    sys.stdout.buffer.flush()
+
+
+def words(problem: BaseException | str) -> str:
+    return f"{type(problem).__name__}: {problem}"[:300] if isinstance(problem, BaseException) else problem[:300]
+
+
+@contextlib.contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    def ring(*_: object) -> None:
+        raise TimeoutError(f"not done after {seconds:g} s")
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+class Tool:
+    """One helper program, started at once; its output is read up to a bound when asked for."""
+
+    def __init__(self, argv: list[str], *, bound: int, seconds: float) -> None:
+        self.bound, self.end = bound, time.monotonic() + seconds
+        self.out = open(f"/tmp/out-{os.urandom(6).hex()}", "w+b")
+        self.err = open(f"/tmp/err-{os.urandom(6).hex()}", "w+b")
+        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.err)
+
+    def wait(self) -> tuple[int, bytes, str]:
+        try:
+            code = self.process.wait(max(0.1, self.end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            code = -signal.SIGALRM
+        self.out.seek(0)
+        self.err.seek(0)
+        out, err = self.out.read(self.bound), self.err.read(65536).decode("utf-8", "replace")
+        self.out.close()
+        self.err.close()
+        os.unlink(self.out.name)
+        os.unlink(self.err.name)
+        return code, out, err
+
+
+# ---- still pictures ---------------------------------------------------------------------------------------------
+
+
+def image(mime: str) -> bool:
+    """Decode a picture whole and make its renditions. False: no picture that we can open."""
+    try:
+        with at_most(ASKED["decode_s"]):
+            picture = Image.open(ORIGINAL, formats=ASKED["image_formats"])
+    except (OSError, SyntaxError, ValueError, TimeoutError, Image.DecompressionBombError) as problem:
+        tell("image_error", words(problem))
+        return False
+    with picture:
+        orientation = safely(lambda: picture.getexif().get(0x0112, 1), 1)
+        header = {
+            "format": picture.format,
+            "mode": picture.mode,
+            "width": picture.width,
+            "height": picture.height,
+            "orientation": orientation if isinstance(orientation, int) else 1,
+            "duration": safely(lambda: float(picture.info.get("duration") or 0), 0.0),
+        }
+        tell("image", header)
+        if picture.width * picture.height > ASKED["max_pixels"] or not picture.width or not picture.height:
+            return True
+        damage, flat = decode(picture, header["orientation"])
+        if damage:
+            tell("image_damage", damage)
+        if flat is not None:
+            renditions(flat, ASKED["image_renditions"])
+        elif damage:
+            tell("image_undecodable", damage)
+    if picture.format not in ("JPEG", "MPO", "BMP", "PPM", "JPEG2000", "QOI", "TGA"):
+        frames()
+    return True
+
+
+def decode(picture: Image.Image, orientation: int) -> tuple[str, Image.Image | None]:
+    """What is wrong with it (empty: nothing), and the picture upright, 8-bit RGB, no larger than the largest asked."""
+    side = max((recipe["side"] for recipe in ASKED["image_renditions"]), default=320)
+    try:
+        with at_most(ASKED["decode_s"]):
+            # JPEG alone: the whole stream is read, but fewer pixels are made of it.
+            picture.draft(None, (side, side))
+            picture.load()
+            return "", upright(picture, orientation, side)
+    except TimeoutError as problem:
+        return words(problem), None
+    except MemoryError:
+        return "needs more memory than it may use", None
+    except Exception as problem:  # noqa: BLE001 - decoders of hostile bytes raise anything
+        damage = words(problem)
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        with at_most(ASKED["decode_s"]), Image.open(ORIGINAL, formats=ASKED["image_formats"]) as again:
+            again.draft(None, (side, side))
+            again.load()
+            flat = upright(again, orientation, side)
+            low, high = flat.convert("L").getextrema()
+            return damage, flat if high - low > 4 else None
+    except Exception as problem:  # noqa: BLE001
+        return f"{damage}; {words(problem)}"[:300], None
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def upright(picture: Image.Image, orientation: int, side: int) -> Image.Image:
+    profile = picture.info.get("icc_profile")
+    flat = picture
+    if flat.mode in ("I", "F", "I;16", "I;16L", "I;16B", "I;16N"):
+        flat = eight_bits(flat)
+    elif flat.mode in ("P", "PA"):
+        flat = flat.convert("RGBA" if "transparency" in flat.info or flat.mode == "PA" else "RGB")
+    elif flat.mode == "1":
+        flat = flat.convert("L")
+    elif flat.mode == "LA" or (flat.mode == "L" and "transparency" in flat.info):
+        flat = flat.convert("RGBA")
+    elif flat.mode == "RGB" and "transparency" in flat.info:
+        flat = flat.convert("RGBA")
+    flat = smaller(flat, side)
+    if flat.mode in ("RGBA", "RGBa", "La"):
+        flat = flat.convert("RGBA")
+        ground = Image.new("RGBA", flat.size, (200, 200, 200, 255))
+        flat = Image.alpha_composite(ground, flat).convert("RGB")
+    flat = standard_colours(flat, profile).convert("RGB")
+    turn = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }.get(orientation)
+    return flat.transpose(turn) if turn is not None else flat
+
+
+def eight_bits(picture: Image.Image) -> Image.Image:
+    wide = picture.convert("F")
+    low, high = (0.0, 65535.0) if picture.mode.startswith("I;16") else wide.getextrema()
+    if picture.mode == "I" and 0 <= low and high <= 65535:
+        low, high = 0.0, 65535.0
+    if not (high > low) or high - low == float("inf"):
+        return wide.convert("L")
+    scale = 255.0 / (high - low)
+    return wide.point(lambda value: value * scale + (-low * scale)).convert("L")
+
+
+def smaller(picture: Image.Image, side: int) -> Image.Image:
+    longest = max(picture.size)
+    if longest <= side:
+        return picture
+    if longest >= side * 3:
+        picture = picture.reduce(longest // (side * 3 // 2))
+    width, height = picture.size
+    factor = side / max(width, height)
+    return picture.resize(
+        (max(1, round(width * factor)), max(1, round(height * factor))), Image.Resampling.BICUBIC
+    )
+
+
+def standard_colours(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """Through the picture's colour profile to sRGB, where it has one that fits; else as it is."""
+    if not profile or picture.mode not in ("RGB", "CMYK", "L") or b"sRGB" in profile[:4096]:
+        return picture
+    from PIL import ImageCms
+
+    def converted() -> Image.Image:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+
+    return safely(converted, picture)
+
+
+def renditions(flat: Image.Image, recipes: list[dict]) -> None:
+    for recipe in recipes:
+        made = smaller(flat, recipe["side"])
+        if recipe["cells"]:
+            # Averages over a coarse grid first: all that is finer is gone before anything is written.
+            factor = recipe["cells"] / max(flat.size)
+            cells = (max(1, round(flat.width * factor)), max(1, round(flat.height * factor)))
+            made = flat.convert("L").resize(cells, Image.Resampling.BOX).resize(made.size, Image.Resampling.BICUBIC)
+        out = io.BytesIO()
+        made.save(out, "JPEG", quality=recipe["quality"])
+        tell("rendition", {"kind": recipe["kind"], "width": made.width, "height": made.height}, out.getvalue())
+
+
+def frames() -> None:
+    """Count the frames of an animation and decode as many as the budget allows."""
+    checked, budget = 0, ASKED["animation_pixels"]
+    try:
+        with at_most(ASKED["decode_s"]), Image.open(ORIGINAL, formats=ASKED["image_formats"]) as picture:
+            count = getattr(picture, "n_frames", 1)
+            tell("frames", {"count": count})
+            area = picture.width * picture.height
+            if count < 2 or picture.format == "TIFF":
+                return
+            while checked < min(count, ASKED["animation_frames"]) and (checked + 1) * area <= budget:
+                picture.seek(checked)
+                picture.load()
+                checked += 1
+    except TimeoutError:
+        tell("frames_slow", {"checked": checked})
+    except Exception as problem:  # noqa: BLE001
+        tell("frames_damage", f"frame {checked + 1}: {words(problem)}")
+
+
+# ---- video and sound --------------------------------------------------------------------------------------------
+
+
+def guarded(*before: str) -> list[str]:
+    """Input options that keep ffmpeg to this one file: no playlists, no other protocols, no references."""
+    return [
+        "-protocol_whitelist", "file,pipe", "-format_whitelist", ASKED["av_formats"],
+        "-max_pixels", str(ASKED["max_pixels"]), *before, "-i", "file:" + ORIGINAL,
+    ]  # fmt: skip
+
+
+def recording() -> None:
+    probe = ["/usr/bin/ffprobe", "-v", "error", *guarded()[:4], "-print_format", "json", "-show_format",
+             "-show_streams", "file:" + ORIGINAL]  # fmt: skip
+    code, out, err = Tool(probe, bound=ASKED["json_bytes"], seconds=30).wait()
+    found = safely(lambda: json.loads(out), None)
+    if code or not isinstance(found, dict) or not found.get("streams"):
+        tell("av_error", words(err.strip().splitlines()[-1] if err.strip() else "no stream was found"))
+        return
+    tell("ffprobe", found)
+    streams = [stream for stream in found["streams"] if isinstance(stream, dict)]
+    pictures = [
+        stream
+        for stream in streams
+        if stream.get("codec_type") == "video" and not (stream.get("disposition") or {}).get("attached_pic")
+    ]
+    sounds = [stream for stream in streams if stream.get("codec_type") == "audio"]
+    main = (pictures or sounds or [None])[0]
+    if main is None:
+        return
+    if pictures and int(main.get("width") or 0) * int(main.get("height") or 0) > ASKED["max_pixels"]:
+        return
+    length = seconds_of(main, found.get("format") or {})
+    chosen = f"0:{int(main['index'])}"
+    with ThreadPoolExecutor(2) as pool:
+        shown = pool.submit(poster, chosen, length) if pictures and ASKED["video_renditions"] else None
+        parts = [("start", 0.0)]
+        if length and length > 12:
+            parts.append(("middle", length / 2))
+        if length and length > 4:
+            parts.append(("end", max(0.0, length - 2.5)))
+        for part, result in zip(parts, pool.map(lambda part: sample(chosen, part[1]), parts), strict=True):
+            tell("sample", {"part": part[0], "length": length or 0, **result})
+        flat = shown.result() if shown else None
+    if flat is not None:
+        renditions(flat, ASKED["video_renditions"])
+
+
+def seconds_of(stream: dict, container: dict) -> float | None:
+    """The stream's length in seconds, as far as the file says one."""
+    for text in (stream.get("duration"), (stream.get("tags") or {}).get("DURATION"), container.get("duration")):
+        with contextlib.suppress(TypeError, ValueError):
+            parts = [float(part) for part in str(text).split(":")]
+            value = sum(part * 60**place for place, part in enumerate(reversed(parts)))
+            if 0 < value < 10**8:
+                return value
+    return None
+
+
+def sample(chosen: str, start: float) -> dict:
+    """Decode two seconds from `start`: how many frames came, and what the decoder complained of."""
+    argv = ["/usr/bin/ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-threads", "1",
+            *guarded(*(["-ss", f"{start:.3f}"] if start else [])), "-map", chosen, "-t", "2", "-sn", "-dn",
+            "-vsync", "passthrough", "-f", "framecrc", "-"]  # fmt: skip
+    code, out, err = Tool(argv, bound=1 << 20, seconds=ASKED["sample_s"]).wait()
+    count = sum(not line.startswith("#") for line in out.decode("ascii", "replace").splitlines())
+    said = [line for line in err.splitlines() if line.strip()]
+    return {"frames": count, "errors": len(said), "said": words(said[-1]) if said else "",
+            "slow": code == -signal.SIGALRM}  # fmt: skip
+
+
+def poster(chosen: str, length: float | None) -> Image.Image | None:
+    """The first frame worth showing: of the first key frames, the first that is neither black nor blank."""
+    side = max(recipe["side"] for recipe in ASKED["video_renditions"])
+    scale = f"scale='min({side},iw)':'min({side},ih)':force_original_aspect_ratio=decrease"
+    best: tuple[float, Image.Image] | None = None
+    for keys in (["-skip_frame", "nokey"], []):
+        argv = ["/usr/bin/ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-threads", "1", *guarded(*keys),
+                "-map", chosen, "-t", "40", "-vsync", "passthrough", "-frames:v", "4" if keys else "1",
+                "-vf", f"{scale},format=rgb24", "-c:v", "bmp", "/tmp/poster-%d.bmp"]  # fmt: skip
+        Tool(argv, bound=1024, seconds=ASKED["sample_s"]).wait()
+        for number in range(1, 5):
+            path = f"/tmp/poster-{number}.bmp"
+            if not os.path.exists(path):
+                break
+            with Image.open(path, formats=["BMP"]) as frame:
+                flat = frame.convert("RGB")
+            low, high = flat.convert("L").resize((32, 32), Image.Resampling.BOX).getextrema()
+            if high - low > 40:
+                return flat
+            if best is None or high - low > best[0]:
+                best = (high - low, flat)
+        if best:
+            return best[1]
+    return None
+
+
+# ---- everything -------------------------------------------------------------------------------------------------
+
+
+def safely(act: Callable, otherwise: object) -> object:
+    """The act's result, or `otherwise` where hostile bytes make it fail."""
+    try:
+        return act()
+    except Exception:  # noqa: BLE001
+        return otherwise
+
+
+def hidden(size: int) -> list[str]:
+    """Other formats whose marks stand at the head or the tail of the same bytes (polyglots)."""
+    with open(ORIGINAL, "rb") as stream:
+        head = stream.read(1024)
+        stream.seek(max(0, size - 65557))
+        tail = stream.read(65557)
+    marks = [("application/pdf", b"%PDF-" in head), ("application/zip", b"PK\x05\x06" in tail),
+             ("text/html", b"<html" in head.lower() or b"<script" in head.lower())]  # fmt: skip
+    return [mark for mark, found in marks if found]
+
+
+def main() -> None:
+    size = os.stat(ORIGINAL).st_size
+    tell("size", size)
+    if not size:
+        return
+    exif = Tool(["/usr/bin/exiftool", "-config", "", "-json", "-G", "-n", "-api", "LargeFileSupport=1", "-charset",
+                 "exif=utf8", ORIGINAL], bound=ASKED["json_bytes"], seconds=20) if ASKED["exif"] else None  # fmt: skip
+    tell("hidden", hidden(size))
+    _, out, _ = Tool(["/usr/bin/file", "--mime-type", "-b", ORIGINAL], bound=200, seconds=15).wait()
+    mime = out.decode("ascii", "replace").strip()[:100]
+    tell("file_type", mime)
+    try:
+        done = False
+        if not mime.startswith(("video/", "audio/", "text/")) and mime not in ASKED["not_media"]:
+            done = image(mime)
+        if not done and not mime.startswith("text/") and mime not in ASKED["not_media"]:
+            recording()
+    finally:
+        if exif:
+            _, out, _ = exif.wait()
+            found = safely(lambda: json.loads(out)[0], None)
+            if isinstance(found, dict):
+                tell("exiftool", found)
+    tell("done", round(time.monotonic() - START, 3))
+
+
+main()
