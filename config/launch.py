@@ -39,7 +39,6 @@ class Trouble(Exception):
 def main() -> int:
     options = read_options()
     if options.options:
-        print("fine")
         return 0
     os.umask(0o077)
     data = Path(options.data or os.environ.get("AMPARO_DATA") or ROOT / "instance").absolute()

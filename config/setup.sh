@@ -1,5 +1,5 @@
-# What ./run and ./test need before Python can take over. Sourced by both, never run alone.
-# Does only what is missing: the second time it costs a tenth of a second.
+# What ./run and ./test need before Python can take over: both source it. Does only what is missing: the second time
+# it costs a tenth of a second. Alone it installs and stops:   bash config/setup.sh
 
 SYSTEM_PACKAGES=(ffmpeg libimage-exiftool-perl bubblewrap file ca-certificates
   libgl1 libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core)
@@ -43,7 +43,8 @@ need_packages() {
 
 # need_python_packages FILE: what the locked file names, by hash, into .venv.
 need_python_packages() {
-  local lock=$1 stamp=.venv/$1.installed sum
+  local lock=$1 stamp sum
+  stamp=.venv/$(basename "$lock").installed
   sum="$(sha256sum <"$lock") $(python3 -c 'import sys; print(sys.version)')"
   [[ -f $stamp && $(<"$stamp") == "$sum" ]] && .venv/bin/python -c '' 2>/dev/null && return 0
   say "Installing Python packages from $lock (the first time some gigabytes: torch)"
@@ -64,3 +65,11 @@ use_the_settings_of_pip() {
   [[ -z $certs || -n ${SSL_CERT_FILE:-} ]] || export SSL_CERT_FILE=$certs
   [[ ${PIP_NO_INDEX:-0} == 0 ]] || export UV_NO_INDEX=1 UV_FIND_LINKS=${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}
 }
+
+if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
+  set -euo pipefail
+  cd "$(dirname "$(realpath "$0")")/.."
+  need_python
+  need_packages "${SYSTEM_PACKAGES[@]}"
+  need_python_packages "${AMPARO_REQUIREMENTS:-requirements.txt}"
+fi
