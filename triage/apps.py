@@ -1,0 +1,10 @@
+from django.apps import AppConfig
+
+
+class TriageConfig(AppConfig):
+    """Models order what people look at; only people decide."""
+
+    name = "triage"
+
+    def ready(self) -> None:
+        from triage import pipeline  # noqa: F401  declares its jobs

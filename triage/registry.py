@@ -1,0 +1,327 @@
+"""The model registry: what may run here, where it comes from, and whether its bytes are the pinned ones.
+
+models.toml is the whole list. `pull` is the only place in Amparo that may reach outside for a file; it asks
+MODEL_MIRROR where one is set and nothing else. Bytes count only once their size and SHA-256 are the pinned ones:
+`pull` checks them before a file gets its name, and `verified_copy` checks them again in the process that opens
+them, on the very copy that is opened.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote, urlsplit
+
+from archive.errors import BadInput, ModelUnavailable, StorageFull
+
+DATA_FILE = Path(__file__).with_name("models.toml")
+IN_USE, CANDIDATE = "in use", "candidate"
+STAGES = (IN_USE, CANDIDATE)
+BLOCK = 1 << 20
+TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file of a model, with where it officially is and what its bytes must be."""
+
+    name: str
+    url: str
+    mirror: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model as registered. `thresholds` are proportions from 0 to 1, `input_size` pixels on the longer side."""
+
+    name: str
+    title: str
+    task: str
+    framework: str
+    source: str
+    licence: str
+    classes: tuple[str, ...]
+    input_size: int
+    thresholds: dict[str, Decimal]
+    stage: str
+    files: tuple[ModelFile, ...]
+
+    @property
+    def sha256(self) -> str:
+        """One hash for the whole model: SHA-256 over its files' 'sha256  name' lines, sorted by name."""
+        if len(self.files) == 1:
+            return self.files[0].sha256
+        lines = "".join(f"{f.sha256}  {f.name}\n" for f in sorted(self.files, key=lambda f: f.name))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    @property
+    def size(self) -> int:
+        return sum(f.size for f in self.files)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of one model in `pull` or `verify`. `fault` is empty when its files are the pinned ones."""
+
+    model: ModelEntry
+    state: str
+    fault: str = ""
+
+
+@cache
+def models() -> dict[str, ModelEntry]:
+    """Every registered model by name, in the order of models.toml."""
+    data = tomllib.loads(DATA_FILE.read_text(encoding="utf-8"))
+    found = {}
+    for row in data["model"]:
+        entry = ModelEntry(
+            classes=tuple(data["classes"][row["classes"]]),
+            thresholds={k: Decimal(v) for k, v in row["thresholds"].items()},
+            files=tuple(ModelFile(**f) for f in row["file"]),
+            **{k: row[k] for k in ("name", "title", "task", "framework", "source", "licence")},
+            input_size=row["input_size"],
+            stage=row["stage"],
+        )
+        if entry.stage not in STAGES or entry.name in found:
+            raise ValueError(f"models.toml: {entry.name} has an unknown stage or stands there twice")
+        found[entry.name] = entry
+    return found
+
+
+def get(name: str) -> ModelEntry:
+    """The registered model of that name. Raises BadInput."""
+    try:
+        return models()[name]
+    except KeyError:
+        known = ", ".join(models())
+        raise BadInput(
+            f"No model is registered under the name {name!r}. Registered are: {known}."
+        ) from None
+
+
+def folder() -> Path:
+    """Where weights are installed."""
+    from django.conf import settings
+
+    return Path(settings.MODELS_DIR)
+
+
+def is_installed(entry: ModelEntry, root: Path | None = None) -> bool:
+    """Are all its files here with the pinned sizes? Cheap: bytes are hashed when they are opened."""
+    base = (root or folder()) / entry.name
+    try:
+        return all((base / f.name).stat().st_size == f.size for f in entry.files)
+    except OSError:
+        return False
+
+
+def in_use(root: Path | None = None) -> list[ModelEntry]:
+    """The models that the pipeline runs now: the first installed one of each task that is in use."""
+    chosen: dict[str, ModelEntry] = {}
+    for entry in models().values():
+        if entry.stage == IN_USE and entry.task not in chosen and is_installed(entry, root):
+            chosen[entry.task] = entry
+    return list(chosen.values())
+
+
+def notice() -> str:
+    """A plain sentence for screens and exports where weights are missing; empty when all in use are installed."""
+    have = {entry.task for entry in in_use()}
+    wanted = {entry.task for entry in models().values() if entry.stage == IN_USE}
+    if not have:
+        return "No model weights installed: only OpenCV's built-in people and face detectors ran."
+    if "detect" in wanted - have:
+        return "No object detector's weights installed: of objects, only people were looked for, by OpenCV's HOG."
+    if "face" in wanted - have:
+        return "No face detector's weights installed: faces were counted by OpenCV's built-in cascade."
+    return ""
+
+
+# --- installing -------------------------------------------------------------------------------------------
+
+
+def pull(
+    names: Iterable[str] = (),
+    *,
+    root: Path | None = None,
+    mirror: str | None = None,
+    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> Iterator[Report]:
+    """Install the named models, or all that are in use; yields a Report for each.
+
+    One that is here already is hashed and left. A file whose bytes are not the pinned ones is thrown away before
+    anything opens it. `progress(file, bytes done, bytes in all)` is called along the way. A model that cannot be
+    had is reported, and the next one is still tried. Raises BadInput for an unknown name, before anything is
+    fetched.
+    """
+    wanted = [get(name) for name in names] or [m for m in models().values() if m.stage == IN_USE]
+    root = root or folder()
+    if mirror is None:
+        from django.conf import settings
+
+        mirror = str(settings.MODEL_MIRROR or "")
+    for entry in wanted:
+        try:
+            if not faults(entry, root):
+                yield Report(entry, "here already")
+                continue
+            for file in entry.files:
+                _install(entry, file, root, mirror, progress)
+            yield Report(entry, "installed")
+        except (ModelUnavailable, StorageFull) as error:
+            yield Report(entry, "refused", error.sentence)
+
+
+def verify(names: Iterable[str] = (), *, root: Path | None = None) -> Iterator[Report]:
+    """Hash every installed file of the named models, or of all; yields a Report for each."""
+    root = root or folder()
+    for entry in [get(name) for name in names] or list(models().values()):
+        found = faults(entry, root)
+        if not found:
+            yield Report(entry, "verified")
+        elif not (root / entry.name).exists():
+            yield Report(entry, "not installed")
+        else:
+            yield Report(entry, "wrong", " ".join(found))
+
+
+def faults(entry: ModelEntry, root: Path) -> list[str]:
+    """What is wrong with the installed files, one sentence each; empty when all are the pinned ones."""
+    found = []
+    for file in entry.files:
+        try:
+            with (root / entry.name / file.name).open("rb") as stream:
+                size, digest = _digest(stream, file.size)
+        except OSError as error:
+            found.append(f"{file.name} cannot be read ({error.strerror}).")
+            continue
+        if (size, digest) != (file.size, file.sha256):
+            found.append(f"{file.name} does not have the pinned size and SHA-256 ({file.sha256}).")
+    return found
+
+
+def verified_copy(entry: ModelEntry, source: Path, target: Path) -> None:
+    """Copy a model's files into the new folder `target`, hashing what is written there.
+
+    The caller opens that copy and nothing else, so nobody can change a file between check and use. Raises
+    ModelUnavailable, and then no copy is left.
+    """
+    target.mkdir(mode=0o700)
+    try:
+        for file in entry.files:
+            with (source / file.name).open("rb") as stream, (target / file.name).open("xb") as out:
+                size, digest = _digest(stream, file.size, out)
+            if (size, digest) != (file.size, file.sha256):
+                raise ModelUnavailable(
+                    f"The file {file.name} of model {entry.name} is not the registered one, so it was not opened. "
+                    f"Run: manage.py models pull {entry.name}"
+                )
+    except OSError as error:
+        shutil.rmtree(target, ignore_errors=True)
+        raise ModelUnavailable(
+            f"The files of model {entry.name} cannot be read ({error.strerror}). "
+            f"Run: manage.py models pull {entry.name}"
+        ) from error
+    except ModelUnavailable:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
+def _digest(stream: BinaryIO, size: int, out: BinaryIO | None = None) -> tuple[int, str]:
+    """Size and SHA-256 of a stream, reading at most one byte over `size`; copied to `out` as it is read."""
+    digest, done = hashlib.sha256(), 0
+    while block := stream.read(min(BLOCK, size + 1 - done)):
+        digest.update(block)
+        done += len(block)
+        if out:
+            out.write(block)
+        if done > size:
+            break
+    return done, digest.hexdigest()
+
+
+def _install(
+    entry: ModelEntry, file: ModelFile, root: Path, mirror: str, progress: Callable[[str, int, int], None]
+) -> None:
+    """Fetch one file to a temporary name, check it, then give it its name. Raises ModelUnavailable, StorageFull."""
+    home = root / entry.name
+    temporary = ""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=root, prefix=".incoming-")
+        with os.fdopen(descriptor, "wb") as out, _source(file, mirror) as stream:
+            digest, done = hashlib.sha256(), 0
+            while done <= file.size and (block := stream.read(min(BLOCK, file.size + 1 - done))):
+                digest.update(block)
+                out.write(block)
+                done += len(block)
+                progress(file.name, done, file.size)
+            out.flush()
+            os.fsync(out.fileno())
+        if done != file.size or digest.hexdigest() != file.sha256:
+            what = "is longer" if done > file.size else f"has SHA-256 {digest.hexdigest()} and {done} bytes"
+            raise ModelUnavailable(
+                f"Refused: {file.name} of {entry.name} {what}; registered are {file.sha256} and {file.size} bytes. "
+                f"It was thrown away unopened. Take it from {file.url}"
+                + (f", or mend the mirror ({file.mirror})." if mirror else ", or set MODEL_MIRROR.")
+            )
+        os.chmod(temporary, 0o444)
+        os.rename(temporary, home / file.name)
+        temporary = ""
+        for path in (home, root):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+    except OSError as error:  # urllib's URLError is one too
+        if error.errno == 28:
+            raise StorageFull(
+                f"No room for {file.name} ({file.size} bytes) in {root}. Make room, then pull again."
+            ) from error
+        raise ModelUnavailable(_could_not_fetch(entry, file, mirror, error)) from error
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _could_not_fetch(entry: ModelEntry, file: ModelFile, mirror: str, error: OSError) -> str:
+    reason = getattr(error, "reason", None) or error.strerror or error
+    if mirror:
+        return (
+            f"{file.name} of {entry.name} could not be had from MODEL_MIRROR, at {file.mirror} ({reason}). Put it "
+            f"there, or unset MODEL_MIRROR to take it from {file.url}. Until then triage runs without this model."
+        )
+    return (
+        f"{file.name} of {entry.name} could not be had from {file.url} ({reason}). On a machine without internet, "
+        f"put it into a folder as {file.mirror} and set MODEL_MIRROR to that folder. Until then triage runs "
+        "without this model."
+    )
+
+
+@contextmanager
+def _source(file: ModelFile, mirror: str) -> Iterator[BinaryIO]:
+    """The stream to take a file from: MODEL_MIRROR as a URL or a folder, else its official URL."""
+    scheme = urlsplit(mirror).scheme
+    if mirror and scheme not in ("http", "https"):
+        with (Path(mirror) / file.mirror).open("rb") as stream:
+            yield stream
+        return
+    url = f"{mirror.rstrip('/')}/{quote(file.mirror)}" if mirror else file.url
+    if urlsplit(url).scheme not in ("https", "http"):
+        raise ModelUnavailable(f"{file.name} has no http or https address in models.toml.")
+    request = urllib.request.Request(url, headers={"User-Agent": "amparo-models"})
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as stream:  # pinned by hash, so any answer is safe
+        yield stream

@@ -1,0 +1,282 @@
+"""The model process: `python -m triage.runtimes.host WEIGHTS`, started confined by process.py.
+
+It reads items from stdin and writes back numbers. Several lanes each decode an item and look at it, so one decodes
+while another infers. It holds no state between items but the open networks, and may be killed at any moment.
+
+    us  -> it   {"do": "open", "analysers": [...], "entries": [...]}
+    it  -> us   {"ready": {...}} or {"refused": code}
+    us  -> it   {"do": "look", "id": 1, "kind": "image"} + bytes, or "video" without
+    it  -> us   {"read": 1, "at": offset, "size": n}      us -> it  {"do": "bytes", "id": 1} + bytes
+    it  -> us   {"begun": 1}, {"alive": 1}, {"done": 1, ...} or {"failed": 1, "code": code}
+"""
+
+import os
+import queue
+import resource
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from io import RawIOBase
+from pathlib import Path
+from typing import Any
+
+from archive.errors import ModelUnavailable
+from triage import analysers, registry
+from triage.analysers.base import Analyser, Detection, FrameBatch
+from triage.runtimes import decode, wire
+from triage.runtimes.base import Runtime
+
+BATCH = 8
+MAX_FOUND = 50_000
+BLOCK = 1 << 20
+SCORE_UNIT, BOX_UNIT = 10_000, 100_000
+
+
+class Line:
+    """Our end of the pipe: many threads may send, one receives."""
+
+    def __init__(self) -> None:
+        self.incoming = sys.stdin.buffer
+        # Libraries print to stdout; the protocol gets a descriptor of its own and stdout becomes stderr.
+        self.outgoing = os.fdopen(os.dup(1), "wb")
+        os.dup2(2, 1)
+        self.lock = threading.Lock()
+        self.items: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.answers: dict[int, queue.Queue[bytes | None]] = {}
+
+    def send(self, head: dict[str, Any]) -> None:
+        """Send one frame."""
+        with self.lock:
+            wire.send(self.outgoing, head)
+
+    def listen(self) -> None:
+        """Sort what comes in until the pipe closes, then end the process: nobody is left to work for."""
+        try:
+            while True:
+                head, body = wire.receive(self.incoming)
+                if head["do"] == "look":
+                    if head["kind"] == "video":
+                        self.answers[head["id"]] = queue.Queue()
+                    self.items.put({**head, "body": body})
+                elif head["do"] == "bytes" and head["id"] in self.answers:
+                    self.answers[head["id"]].put(body if head.get("ok") else None)
+        except wire.WireError:
+            os._exit(0)
+
+    def fetch(self, number: int, at: int, size: int) -> bytes:
+        """Ask for some of an original's bytes. Raises OSError when they cannot be had."""
+        self.send({"read": number, "at": at, "size": size})
+        answer = self.answers[number].get()
+        if answer is None:
+            raise OSError("the bytes cannot be had")
+        return answer
+
+
+class Remote(RawIOBase):
+    """An original that stays where it is: what a decoder reads is fetched over the pipe, in blocks."""
+
+    def __init__(self, line: Line, number: int, size: int) -> None:
+        self.line, self.number, self.size, self.place = line, number, size, 0
+        self.blocks: OrderedDict[int, bytes] = OrderedDict()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.place = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.place, os.SEEK_END: self.size}[whence])
+        return self.place
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes: at most what one block still holds."""
+        left = self.size - self.place
+        if left <= 0 or size == 0:
+            return b""
+        block, start = divmod(self.place, BLOCK)
+        data = self._block(block)[start:]
+        data = data[: min(left, size if size > 0 else left)]
+        self.place += len(data)
+        return data
+
+    def _block(self, block: int) -> bytes:
+        if block not in self.blocks:
+            at = block * BLOCK
+            data = self.line.fetch(self.number, at, min(BLOCK, self.size - at))
+            if not data:
+                raise OSError("the bytes end early")
+            self.blocks[block] = data
+            if len(self.blocks) > 8:
+                self.blocks.popitem(last=False)
+        self.blocks.move_to_end(block)
+        return self.blocks[block]
+
+
+def frames_of(line: Line, head: dict[str, Any], sampling: decode.Sampling) -> Iterator[FrameBatch]:
+    """The frames of one item to look at, in order. Raises decode.Undecodable, OSError, MemoryError."""
+    if head["kind"] == "image":
+        yield FrameBatch([decode.image(head["body"])], [0])
+        return
+    remote = Remote(line, head["id"], head["size"])
+    pixels: list[Any] = []
+    at_ms: list[int] = []
+    for moment, frame in decode.video(remote, sampling, lambda frames: line.send({"alive": head["id"]})):
+        pixels.append(frame)
+        at_ms.append(moment)
+        if len(pixels) == BATCH or sum(p.nbytes for p in pixels) > 64 * wire.MIB:
+            yield FrameBatch(pixels, at_ms)
+            pixels, at_ms = [], []
+    if pixels:
+        yield FrameBatch(pixels, at_ms)
+
+
+def ahead(batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
+    """The same, decoded in a thread of its own while the batch before is looked at."""
+    ready: queue.Queue[FrameBatch | BaseException | None] = queue.Queue(maxsize=1)
+
+    def decoding() -> None:
+        try:
+            for batch in batches:
+                ready.put(batch)
+            ready.put(None)
+        except BaseException as error:  # noqa: BLE001  raised again where it is waited for
+            ready.put(error)
+
+    threading.Thread(target=decoding, daemon=True).start()
+    while (batch := ready.get()) is not None:
+        if isinstance(batch, BaseException):
+            raise batch
+        yield batch
+
+
+class Looked:
+    """What was found in one item so far, as the whole numbers that go over the pipe."""
+
+    def __init__(self, chosen: list[Analyser]) -> None:
+        self.chosen = chosen
+        self.at_ms: list[int] = []
+        self.found: list[list[int]] = []
+        self.truncated = False
+
+    def add(self, frames: FrameBatch) -> None:
+        """Run every analyser on these frames."""
+        first = len(self.at_ms)
+        self.at_ms += frames.at_ms
+        scaled: dict[int, FrameBatch] = {}
+        for which, analyser in enumerate(self.chosen):
+            side = analyser.takes.side
+            if side not in scaled:
+                scaled[side] = FrameBatch([_at_most(p, side) for p in frames.pixels], frames.at_ms)
+            for index, detections in enumerate(analyser.analyse(scaled[side])):
+                for detection in detections:
+                    self._keep(which, first + index, analyser, detection)
+
+    def _keep(self, which: int, frame: int, analyser: Analyser, detection: Detection) -> None:
+        if len(self.found) >= MAX_FOUND:
+            self.truncated = True
+            return
+        x, y, w, h = detection.box
+        left, top = _clip(x), _clip(y)
+        width, height = _clip(x + w) - left, _clip(y + h) - top
+        if width <= 0 or height <= 0:
+            return
+        box = [round(v * BOX_UNIT) for v in (left, top, width, height)]
+        box[2], box[3] = min(box[2], BOX_UNIT - box[0]), min(box[3], BOX_UNIT - box[1])
+        score = min(SCORE_UNIT, max(0, round(detection.score * SCORE_UNIT)))
+        self.found.append([which, frame, analyser.classes.index(detection.label), score, *box])
+
+
+def _clip(share: float) -> float:
+    return min(1.0, max(0.0, share))
+
+
+def _at_most(pixels: Any, side: int) -> Any:
+    """The frame with its longer side at most `side`; never enlarged."""
+    height, width = pixels.shape[:2]
+    if not side or max(height, width) <= side:
+        return pixels
+    import cv2
+
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+def lane(line: Line, chosen: list[Analyser], sampling: decode.Sampling) -> None:
+    """Take item after item, look at it and send back what was found. Several lanes run side by side."""
+    while True:
+        head = line.items.get()
+        number, looked = head["id"], Looked(chosen)
+        line.send({"begun": number})
+        try:
+            for batch in ahead(frames_of(line, head, sampling)) if head["kind"] == "video" else frames_of(
+                line, head, sampling
+            ):
+                looked.add(batch)
+                line.send({"alive": number})
+        except decode.Undecodable as error:
+            answer: dict[str, Any] = {"failed": number, "code": error.code}
+        except MemoryError:
+            answer = {"failed": number, "code": "memory"}
+        except OSError:
+            answer = {"failed": number, "code": "unreadable"}
+        except Exception as error:  # noqa: BLE001  a model's failure belongs to this item, not to the next
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            answer = {"failed": number, "code": "model-failed"}
+        else:
+            answer = {"done": number, "at_ms": looked.at_ms, "found": looked.found, "truncated": looked.truncated}
+        line.answers.pop(number, None)
+        line.send({**answer, "memory": _memory()})
+
+
+def _memory() -> int:
+    """Resident memory now, in bytes."""
+    return int(Path("/proc/self/statm").read_bytes().split()[1]) * resource.getpagesize()
+
+
+def main(weights: str) -> None:
+    """Open what we are told to, then work until the pipe closes."""
+    line = Line()
+    head, _ = wire.receive(line.incoming)
+    entries = [registry.get(name) for name in head["entries"]]
+    sampling = decode.Sampling(**head["sampling"])
+    runtime = Runtime(Path(weights), lanes=head["lanes"])
+    lanes = []
+    try:
+        for _ in range(head["lanes"]):
+            lanes.append([a for a in analysers.plan(entries) if a.name in head["analysers"]])
+            for analyser in lanes[-1]:
+                analyser.open(runtime)
+                _warm(analyser)
+    except ModelUnavailable as error:
+        print(error.sentence, file=sys.stderr)
+        line.send({"refused": "weights"})
+        return
+    line.send({"ready": {"analysers": [a.name for a in lanes[0]], "versions": _versions()}, "memory": _memory()})
+    for chosen in lanes:
+        threading.Thread(target=lane, args=(line, chosen, sampling), daemon=True).start()
+    line.listen()
+
+
+def _warm(analyser: Analyser) -> None:
+    """Run once on an empty frame: networks finish opening at their first use."""
+    import numpy
+
+    analyser.analyse(FrameBatch([numpy.zeros((128, 128, 3), numpy.uint8)], [0]))
+
+
+def _versions() -> dict[str, str]:
+    """The libraries that take part, as they say themselves."""
+    import av  # noqa: F401  every video goes through it
+
+    names = {"cv2": "opencv", "av": "av", "ultralytics": "ultralytics", "openvino": "openvino", "torch": "torch"}
+    return {name: str(sys.modules[m].__version__).split("-")[0] for m, name in names.items() if m in sys.modules}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

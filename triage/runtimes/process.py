@@ -1,0 +1,456 @@
+"""Our end of the model process: start it confined, feed it items, check what it says, kill and replace it.
+
+    with ModelProcess(analysers) as process:
+        for outcome in process.look(works):     # in any order of ends; one outcome for each work
+            ...
+
+Items are sent ahead of those that are looked at. A process that dies, hangs or runs out of memory fails only the item
+that it was on: where several had begun, they are tried again one at a time, and the one that does it again fails.
+"""
+
+import contextlib
+import logging
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from archive.errors import AmparoError, ModelUnavailable, SandboxUnavailable
+from archive.media import sandbox
+from triage import registry
+from triage.analysers.base import Analyser
+from triage.results import Found, Looked
+from triage.runtimes import wire
+from triage.runtimes.decode import Sampling
+
+log = logging.getLogger("amparo.triage")
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+IMAGE_LIMIT = 256 * wire.MIB
+MAX_LANES = 8
+MAX_FOUND, MAX_FRAMES = 50_000, 20_000
+
+# What the process may answer instead of a result, in words for people. The original is kept in every case.
+SENTENCES = {
+    "cannot-decode": "No picture could be decoded from this file, so no model has looked at it.",
+    "no-frames": "This file holds no moving picture, so no model has looked at it.",
+    "empty": "This file is empty, so no model has looked at it.",
+    "too-large": "Its picture has more than 150 million pixels, or its file more than 256 MiB; no model has looked at it.",
+}
+FAILURES = {
+    "memory": "The model process ran out of memory on this item. Other items are not affected.",
+    "model-failed": "The model failed on this item. Other items are not affected.",
+    "unreadable": "The original could not be read to its end. Run: manage.py vault check",
+    "time": "The model process took too long over this item and was replaced. Other items are not affected.",
+    "died": "The model process died on this item and was replaced. Other items are not affected.",
+    "nonsense": "The model process answered with something that is no result, and was replaced.",
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """One item to look at. `open` gives its bytes; it is called in another thread. `limit_s` bounds it by the clock."""
+
+    key: Any
+    kind: str  # "image" or "video"
+    size: int
+    open: Callable[[], BinaryIO]
+    limit_s: float = 300.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a work. `looked`: one for each analyser. Else `code` says why not.
+
+    `undecodable` says that there is nothing to look at, which will not change; any other code is a failure of ours.
+    """
+
+    work: Work
+    looked: tuple[Looked, ...] = ()
+    code: str = ""
+    error: AmparoError | None = None
+    seconds: float = 0.0
+
+    @property
+    def undecodable(self) -> bool:
+        return self.code in SENTENCES
+
+    @property
+    def sentence(self) -> str:
+        """For the person who reads it; empty for a result."""
+        if self.error:
+            return self.error.sentence
+        return SENTENCES.get(self.code) or FAILURES.get(self.code, "")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When the process is replaced. `stall_s` is the longest silence in an item that has begun."""
+
+    memory_mb: int = 2048
+    soft_memory_mb: int = 1536
+    items: int = 20_000
+    open_s: float = 180.0
+    stall_s: float = 90.0
+    threads: int = 512
+
+
+@dataclass
+class _Sent:
+    """An item that the process has. `number` is its name on the wire."""
+
+    number: int
+    work: Work
+    stream: BinaryIO | None = None
+    begun: float = 0.0
+    heard: float = 0.0
+    error: AmparoError | None = None
+
+
+@dataclass
+class _Run:
+    """One life of the process, with the threads that write to it and read from it."""
+
+    process: "subprocess.Popen[bytes]"
+    outgoing: "queue.Queue[Any]" = field(default_factory=queue.Queue)
+    events: "queue.Queue[dict[str, Any]]" = field(default_factory=lambda: queue.Queue(maxsize=256))
+    sent: dict[int, _Sent] = field(default_factory=dict)
+    items: int = 0
+    memory: int = 0
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+class ModelProcess:
+    """A confined process with these analysers open. It starts with the first item and is one model load long.
+
+    Not for several threads at once. Raises SandboxUnavailable, or ModelUnavailable when the weights cannot be opened.
+    """
+
+    def __init__(
+        self,
+        analysers: list[Analyser],
+        *,
+        weights: Path | None = None,
+        limits: Limits | None = None,
+        sampling: Sampling | None = None,
+        host: str = "triage.runtimes.host",
+        extra_paths: tuple[Path, ...] = (),
+    ) -> None:
+        """`host` and `extra_paths` put another program at the other end of the pipe."""
+        self.analysers = analysers
+        self.weights = weights or registry.folder()
+        self.limits = limits or Limits()
+        self.sampling = sampling or Sampling()
+        self.host, self.extra_paths = host, extra_paths
+        self.lanes = min(os.cpu_count() or 1, MAX_LANES)
+        self.ahead = self.lanes + 2
+        self.replaced = 0
+        self._run: _Run | None = None
+        self._number = 0
+
+    def __enter__(self) -> "ModelProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of the libraries that take part, once it has started."""
+        return dict(self._run.versions) if self._run else {}
+
+    def start(self) -> None:
+        """Start the process and wait until its models are open. Nothing to do when it runs."""
+        if self._run:
+            return
+        entries = [a.entry for a in self.analysers if a.entry]
+        folders = [self.weights / entry.name for entry in entries]
+        process = sandbox.popen(
+            [sys.executable, "-s", "-m", self.host, str(self.weights)],
+            read_only=[ROOT / "triage", ROOT / "archive", *folders, *self.extra_paths],
+            limits=sandbox.Limits(
+                cpu_s=0,
+                wall_s=0,
+                address_mb=0,
+                memory_mb=self.limits.memory_mb,
+                processes=self.limits.threads,
+                files=512,
+                tmp_mb=512,
+                output_mb=512,
+            ),
+            env={"PYTHONPATH": ":".join(map(str, (ROOT, *self.extra_paths))), "PYTHONDONTWRITEBYTECODE": "1"},
+            stderr=subprocess.DEVNULL,
+        )
+        run = self._run = _Run(process)
+        threading.Thread(target=_write, args=(run,), name="model-in", daemon=True).start()
+        threading.Thread(target=_read, args=(run,), name="model-out", daemon=True).start()
+        run.outgoing.put(
+            {
+                "do": "open",
+                "analysers": [a.name for a in self.analysers],
+                "entries": [entry.name for entry in entries],
+                "sampling": asdict(self.sampling),
+                "lanes": self.lanes,
+            }
+        )
+        try:
+            event = run.events.get(timeout=self.limits.open_s)
+        except queue.Empty:
+            event = {"gone": True}
+        ready = event.get("ready")
+        if not isinstance(ready, dict) or ready.get("analysers") != [a.name for a in self.analysers]:
+            self._kill()
+            if event.get("refused"):
+                raise ModelUnavailable(
+                    "Installed weights are not the registered ones, so they were not opened. "
+                    "Run: manage.py models verify, then manage.py models pull"
+                )
+            raise ModelUnavailable(
+                "The model process did not start. Nothing was lost: jobs wait. Run: manage.py models verify"
+            )
+        run.versions = _versions(ready.get("versions"))
+
+    def close(self) -> None:
+        """End the process."""
+        self._kill()
+
+    def look(self, works: Iterable[Work]) -> Iterator[Outcome]:
+        """Look at each work and yield its outcome. `works` is drawn from only as far as the process keeps up."""
+        waiting = iter(works)
+        alone: deque[Work] = deque()  # begun when a process died: tried again one at a time
+        again: deque[Work] = deque()  # sent but not begun: tried again as they are
+        ended = False
+        while True:
+            if self._run and self._is_worn() and not self._run.sent:
+                self._kill()
+            room = 1 if alone else self.ahead
+            while not ended and (not self._run or len(self._run.sent) < room) and not (self._run and self._is_worn()):
+                work = alone[0] if alone else again.popleft() if again else next(waiting, None)
+                if work is None:
+                    ended = True
+                    break
+                if work.kind == "image" and work.size > IMAGE_LIMIT:
+                    yield Outcome(work, code="too-large")
+                    continue
+                self._send(work)
+                if alone:
+                    break
+            if not self._run or not self._run.sent:
+                if ended and not again and not alone:
+                    return
+                ended = ended and not (again or alone)
+                continue
+            outcome, suspects = self._await()
+            if outcome:
+                if alone and outcome.work is alone[0]:
+                    alone.popleft()
+                yield outcome
+                continue
+            # the process is gone
+            begun = [s.work for s in suspects if s.begun]
+            rest = [s.work for s in suspects if not s.begun]
+            again.extendleft(reversed(rest))
+            if len(begun) <= 1:
+                work = begun[0] if begun else (again.popleft() if again else None)
+                if work is not None:
+                    if alone and work is alone[0]:
+                        alone.popleft()
+                    yield Outcome(work, code=self._cause)
+            else:
+                alone.extend(begun)
+            ended = False
+
+    # --- one life of the process ------------------------------------------------------------------------------
+
+    _cause = "died"
+
+    def _is_worn(self) -> bool:
+        run = self._run
+        return bool(run) and (run.items >= self.limits.items or run.memory > self.limits.soft_memory_mb * wire.MIB)
+
+    def _send(self, work: Work) -> None:
+        self.start()
+        self._number += 1
+        sent = _Sent(self._number, work)
+        self._run.sent[sent.number] = sent
+        self._run.outgoing.put(sent)
+
+    def _await(self) -> tuple[Outcome | None, list[_Sent]]:
+        """The next outcome; or none and the items that were in a process that is gone now."""
+        run = self._run
+        while True:
+            try:
+                event = run.events.get(timeout=1.0)
+            except queue.Empty:
+                event = {}
+            now = time.monotonic()
+            sent = run.sent.get(event.get("item", 0))
+            if event.get("gone"):
+                return None, self._kill("died")
+            if sent and event["is"] in ("begun", "alive"):
+                sent.begun = sent.begun or now
+                sent.heard = now
+            elif sent and event["is"] in ("done", "failed"):
+                del run.sent[sent.number]
+                run.items += 1
+                outcome = self._outcome(sent, event, now)
+                if outcome.code == "memory":
+                    run.items = self.limits.items  # whatever it still holds, a fresh process does not
+                if outcome.code == "nonsense":
+                    left = self._kill()
+                    self._resend(left)
+                return outcome, []
+            if any(self._is_overdue(s, now) for s in run.sent.values()):
+                return None, self._kill("time")
+
+    def _resend(self, left: list[_Sent]) -> None:
+        for sent in left:
+            self._send(sent.work)
+
+    def _is_overdue(self, sent: _Sent, now: float) -> bool:
+        return bool(sent.begun) and (
+            now - sent.heard > self.limits.stall_s or now - sent.begun > sent.work.limit_s + self.limits.stall_s
+        )
+
+    def _outcome(self, sent: _Sent, event: dict[str, Any], now: float) -> Outcome:
+        seconds = now - sent.begun if sent.begun else 0.0
+        if sent.error:
+            return Outcome(sent.work, code="unreadable", error=sent.error, seconds=seconds)
+        if event["is"] == "failed":
+            code = event["untrusted"].get("code")
+            known = isinstance(code, str) and (code in SENTENCES or code in FAILURES)
+            return Outcome(sent.work, code=code if known else "model-failed", seconds=seconds)
+        try:
+            return Outcome(sent.work, looked=checked(event["untrusted"], self.analysers), seconds=seconds)
+        except (ValueError, TypeError, KeyError, IndexError):
+            return Outcome(sent.work, code="nonsense", seconds=seconds)
+
+    def _kill(self, cause: str = "") -> list[_Sent]:
+        """End the process and forget it. Returns the items it had, in the order they were sent."""
+        run, self._run = self._run, None
+        if run is None:
+            return []
+        run.process.kill()
+        run.outgoing.put(None)
+        run.process.wait()
+        for pipe in (run.process.stdin, run.process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
+        if cause:
+            self._cause = cause
+            self.replaced += 1
+            log.warning("model process replaced", extra={"cause": cause, "items": run.items})
+        return list(run.sent.values())
+
+
+def _write(run: _Run) -> None:
+    """Send what is put into the queue, and the bytes that the process asks for. The only thread that reads originals."""
+    pipe = run.process.stdin
+    try:
+        while (task := run.outgoing.get()) is not None:
+            if isinstance(task, _Sent):
+                _write_item(pipe, task, run)
+            elif "read" in task:
+                _write_bytes(pipe, task, run)
+            else:
+                wire.send(pipe, task)
+    except (OSError, ValueError):
+        return  # the pipe is closed: the process is gone, and its reader says so
+    finally:
+        for sent in list(run.sent.values()):
+            if sent.stream:
+                sent.stream.close()
+
+
+def _write_item(pipe: BinaryIO, sent: _Sent, run: _Run) -> None:
+    head = {"do": "look", "id": sent.number, "kind": sent.work.kind, "size": sent.work.size}
+    body = b""
+    try:
+        sent.stream = sent.work.open()
+        if sent.work.kind == "image":
+            body = sent.stream.read()
+            sent.stream.close()
+    except AmparoError as error:
+        sent.error = error
+        run.events.put({"is": "failed", "item": sent.number, "untrusted": {"code": "unreadable"}})
+        return
+    wire.send(pipe, head, body)
+
+
+def _write_bytes(pipe: BinaryIO, asked: dict[str, Any], run: _Run) -> None:
+    sent, body, ok = run.sent.get(asked["read"]), b"", False
+    if sent and sent.stream and not sent.error:
+        try:
+            sent.stream.seek(asked["at"])
+            body, ok = sent.stream.read(asked["size"]), True
+        except AmparoError as error:
+            sent.error = error
+    wire.send(pipe, {"do": "bytes", "id": asked["read"], "ok": ok}, body)
+
+
+def _read(run: _Run) -> None:
+    """Sort what the process says. What it says is bounded and believed in nothing but its form."""
+    try:
+        while True:
+            untrusted, _ = wire.receive(run.process.stdout, body_limit=0)
+            if "ready" in untrusted or "refused" in untrusted:
+                run.events.put(untrusted)
+                continue
+            memory = untrusted.get("memory")
+            if _whole(memory, 1 << 50):
+                run.memory = memory
+            for name in ("read", "begun", "alive", "done", "failed"):
+                if _whole(untrusted.get(name), 1 << 50):
+                    if name != "read":
+                        run.events.put({"is": name, "item": untrusted[name], "untrusted": untrusted})
+                    elif _whole(untrusted.get("at"), 1 << 50) and _whole(untrusted.get("size"), wire.MIB):
+                        run.outgoing.put({k: untrusted[k] for k in ("read", "at", "size")})
+                    break
+    except (wire.WireError, OSError, ValueError):
+        run.events.put({"gone": True})
+
+
+def checked(untrusted: dict[str, Any], analysers: list[Analyser]) -> tuple[Looked, ...]:
+    """The result that a process sent, if it is one: whole numbers in their bounds. Raises ValueError and its like."""
+    at_ms, rows = untrusted["at_ms"], untrusted["found"]
+    if not 0 < len(at_ms) <= MAX_FRAMES or len(rows) > MAX_FOUND:
+        raise ValueError("more frames or detections than can be")
+    if not all(_whole(ms, 1 << 40) for ms in at_ms) or any(a > b for a, b in zip(at_ms, at_ms[1:], strict=False)):
+        raise ValueError("frame times are not in order")
+    found: list[list[Found]] = [[] for _ in analysers]
+    for row in rows:
+        if len(row) != 8 or not all(_whole(number, 100_000) for number in row):
+            raise ValueError("a detection is not eight numbers in bounds")
+        which, frame, label, score, x, y, w, h = row
+        if score > 10_000 or x + w > 100_000 or y + h > 100_000 or not w or not h:
+            raise ValueError("a score or a box lies outside")
+        box = tuple(Decimal(v).scaleb(-5) for v in (x, y, w, h))
+        found[which].append(Found(at_ms[frame], analysers[which].classes[label], Decimal(score).scaleb(-4), box))
+    frames, truncated = tuple(at_ms), untrusted.get("truncated") is True
+    return tuple(
+        Looked(analyser.name, frames, tuple(sorted(some, key=Found.order)), truncated)
+        for analyser, some in zip(analysers, found, strict=True)
+    )
+
+
+def _whole(value: object, limit: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= limit
+
+
+def _versions(untrusted: object) -> dict[str, str]:
+    if not isinstance(untrusted, dict) or len(untrusted) > 20:
+        return {}
+    plain = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,40}\Z")
+    return {k: v for k, v in untrusted.items() if isinstance(v, str) and plain.match(str(k)) and plain.match(v)}
+
+
+__all__ = ["Limits", "ModelProcess", "Outcome", "SandboxUnavailable", "Work"]
