@@ -355,6 +355,9 @@ def _damage(found: Look, kind: Kind) -> str:
     for name in ("image_damage", "frames_damage"):
         if found.fact(name):
             return f"Decoded only in part: {clean.text(found.fact(name), 200)}."
+    missing = clean.whole(found.fact("cut_off"), 1 << 62)
+    if missing:
+        return f"It is cut off: its container says to have {missing} bytes more."
     for record in found.all("sample"):
         part = record.value if isinstance(record.value, dict) else {}
         where, length = clean.text(part.get("part"), 10), clean.number(part.get("length"), 0, 10**8) or 0

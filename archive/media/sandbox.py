@@ -122,12 +122,14 @@ def command(
     line += ["--remount-ro", "/", "--remount-ro", "/dev", "--chdir", "/tmp"]
     # The limits are set inside: there the kernel counts this sandbox's processes, not all of our user's.
     line_inside = ["/usr/bin/prlimit", *_rlimits(limits), "--", *argv]
+    # env -i before anything: /proc/1/environ inside would still show what bubblewrap itself was started with.
+    start = ["/usr/bin/env", "-i", "/bin/sh", "-c"]
     script = "echo 700 >/proc/self/oom_score_adj 2>/dev/null; "
-    filter_path = _filter_path()
-    if not filter_path:
-        return ["/bin/sh", "-c", script + 'exec "$@"', "sandbox", *line, "--", *line_inside]
-    return ["/bin/sh", "-c", script + 'exec 9<"$1" || exit 126; shift; exec "$@"', "sandbox", filter_path,
-            *line, "--seccomp", "9", "--", *line_inside]
+    rules = _filter_path()
+    if not rules:
+        return [*start, script + 'exec "$@"', "sandbox", *line, "--", *line_inside]
+    script += 'exec 9<"$1" || exit 126; shift; exec "$@"'
+    return [*start, script, "sandbox", rules, *line, "--seccomp", "9", "--", *line_inside]
 
 
 def popen(

@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -215,7 +216,7 @@ def renditions(flat: Image.Image, recipes: list[dict]) -> None:
         made = smaller(flat, recipe["side"])
         if recipe["cells"]:
             # Averages over a coarse grid first: all that is finer is gone before anything is written.
-            factor = recipe["cells"] / max(flat.size)
+            factor = min(recipe["cells"], max(1, max(flat.size) // 8)) / max(flat.size)
             cells = (max(1, round(flat.width * factor)), max(1, round(flat.height * factor)))
             made = flat.convert("L").resize(cells, Image.Resampling.BOX).resize(made.size, Image.Resampling.BICUBIC)
         out = io.BytesIO()
@@ -260,7 +261,7 @@ def recording() -> None:
     code, out, err = Tool(probe, bound=ASKED["json_bytes"], seconds=30).wait()
     found = safely(lambda: json.loads(out), None)
     if code or not isinstance(found, dict) or not found.get("streams"):
-        tell("av_error", words(err.strip().splitlines()[-1] if err.strip() else "no stream was found"))
+        tell("av_error", (complaints(err) or ["no stream was found"])[0])
         return
     tell("ffprobe", found)
     streams = [stream for stream in found["streams"] if isinstance(stream, dict)]
@@ -291,6 +292,54 @@ def recording() -> None:
         renditions(flat, ASKED["video_renditions"])
 
 
+def complaints(err: str) -> list[str]:
+    """ffmpeg's error lines, without addresses of its own memory."""
+    lines = (re.sub(r" @ 0x[0-9a-f]+", "", line).strip() for line in err.splitlines())
+    return [words(line) for line in lines if line and not line.startswith("Last message repeated")]
+
+
+def cut_off(size: int) -> int:
+    """How many bytes a container says to have beyond the file's end: MP4 and its kin, RIFF, Matroska. 0: none."""
+    with open(ORIGINAL, "rb") as stream:
+        head = stream.read(64)
+        if head[:4] == b"RIFF":
+            return max(0, 8 + int.from_bytes(head[4:8], "little") - size)
+        if head[:4] == b"\x1aE\xdf\xa3":
+            length, position = ebml_number(head, 4)
+            segment = position + (length or 0)
+            stream.seek(segment)
+            head = stream.read(16)
+            length, position = ebml_number(head, 4) if head[:4] == b"\x18S\x80g" else (None, 0)
+            return max(0, segment + position + length - size) if length is not None else 0
+        position = 0
+        while head[4:8] in BOXES or position:
+            stream.seek(position)
+            head = stream.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if len(head) < 16 or length == 0:
+                return 0
+            if length == 1:
+                length = int.from_bytes(head[8:16], "big")
+            if length < 8:
+                return 0
+            position += length
+            if position > size:
+                return position - size if head[4:8] in BOXES else 0
+    return 0
+
+
+BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"mfra", b"uuid", b"meta", b"sidx")
+
+
+def ebml_number(data: bytes, at: int) -> tuple[int | None, int]:
+    """A variable-length number and the position behind it; None where the length is unknown (live recordings)."""
+    if at >= len(data) or not data[at]:
+        return None, at
+    width = 9 - data[at].bit_length()
+    value = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
+    return (None if value == (1 << 7 * width) - 1 else value), at + width
+
+
 def seconds_of(stream: dict, container: dict) -> float | None:
     """The stream's length in seconds, as far as the file says one."""
     for text in (stream.get("duration"), (stream.get("tags") or {}).get("DURATION"), container.get("duration")):
@@ -309,9 +358,8 @@ def sample(chosen: str, start: float) -> dict:
             "-vsync", "passthrough", "-f", "framecrc", "-"]  # fmt: skip
     code, out, err = Tool(argv, bound=1 << 20, seconds=ASKED["sample_s"]).wait()
     count = sum(not line.startswith("#") for line in out.decode("ascii", "replace").splitlines())
-    said = [line for line in err.splitlines() if line.strip()]
-    return {"frames": count, "errors": len(said), "said": words(said[-1]) if said else "",
-            "slow": code == -signal.SIGALRM}  # fmt: skip
+    said = complaints(err)
+    return {"frames": count, "errors": len(said), "said": said[0] if said else "", "slow": code == -signal.SIGALRM}
 
 
 def poster(chosen: str, length: float | None) -> Image.Image | None:
@@ -370,6 +418,7 @@ def main() -> None:
     exif = Tool(["/usr/bin/exiftool", "-config", "", "-json", "-G", "-n", "-api", "LargeFileSupport=1", "-charset",
                  "exif=utf8", ORIGINAL], bound=ASKED["json_bytes"], seconds=20) if ASKED["exif"] else None  # fmt: skip
     tell("hidden", hidden(size))
+    tell("cut_off", safely(lambda: cut_off(size), 0))
     _, out, _ = Tool(["/usr/bin/file", "--mime-type", "-b", ORIGINAL], bound=200, seconds=15).wait()
     mime = out.decode("ascii", "replace").strip()[:100]
     tell("file_type", mime)
