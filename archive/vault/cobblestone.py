@@ -44,10 +44,12 @@ def layout(total: int) -> tuple[int, int]:
 class Message:
     """The keys of one message; seals and opens its chunks by number."""
 
+    derivation = SHA512()  # the specification leaves the hash open; Cobblestone names this one
+
     def __init__(self, *, key: bytes, salt: bytes, context: bytes) -> None:
         if len(key) != KEY or len(salt) != SALT:
             raise ValueError(f"a key has {KEY} bytes and a salt {SALT}, not {len(key)} and {len(salt)}")
-        derived = HKDFExpand(SHA512(), KEY + NONCE + COMMITMENT, _PREFIX + salt + context).derive(key)
+        derived = HKDFExpand(self.derivation, KEY + NONCE + COMMITMENT, _PREFIX + salt + context).derive(key)
         self._aead = AESGCM(derived[:KEY])
         self._nonce = int.from_bytes(derived[KEY : KEY + NONCE])
         self.header = salt + derived[KEY + NONCE :]
