@@ -54,6 +54,7 @@ SUBJECT = re.compile(r"(?:item|case|source|bundle|system):[0-9A-Za-z-]{1,64}")
 EVENT_KEYS = "actor number payload previous reason software subject time type version".split()
 WITHHELD = {"withheld": True}
 DECIDED = ("item.decided", "item.decision_withdrawn")
+KEPT = {"item.stored", "item.acquired", "item.analysed", "bundle.requested", *DECIDED}
 FORMULA, FORMULA_SPACE = set("=+-@'\uff1d\uff0b\uff0d\uff20"), set("\t\r\n")
 
 Place = tuple[str, int]  # the subject of an event and its number there
@@ -501,7 +502,7 @@ class Check:
             )
             number, tip = number + 1, hashlib.sha256(b"\x00" + raw).hexdigest()
             hashes[subject, number] = tip
-            if event["type"] in ("item.stored", "item.acquired", "item.analysed", *DECIDED):
+            if event["type"] in KEPT:
                 self.kept[subject, number] = event
         close(here)
         need(next(listed, None) is None, "subjects.json names a subject that has no event here")
@@ -511,8 +512,13 @@ class Check:
                 amounts == (signed["events"], signed["subjects"]),
                 "another number of events or subjects was signed",
             )
-            for name in (f"case:{signed['case']['id']}", f"bundle:{signed['bundle']}"):
-                need(name in self.lengths, f"the events of {show(name)} are not here")
+            need(f"case:{signed['case']['id']}" in self.lengths, "the events of the case are not here")
+            request = self.kept.get((f"bundle:{signed['bundle']}", 1), {"type": ""})
+            need(request["type"] == "bundle.requested", "the event of the bundle's request is not here")
+            need(
+                request["payload"]["set"]["key"] == signed["key"],
+                "the bundle was requested under another key",
+            )
         self.hashes = hashes
         return f"{len(hashes)} events of {len(self.lengths)} subjects."
 

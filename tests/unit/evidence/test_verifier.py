@@ -1,0 +1,629 @@
+"""The standalone verifier: a good bundle is good, every lie that we could think of is named."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from tests.unit.evidence import forge as forging
+from tests.unit.evidence.forge import VERIFIER, Forge, put, sha
+
+spec = importlib.util.spec_from_file_location("verify_bundle", VERIFIER)
+verifier = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(verifier)
+
+
+def check(bundle, *arguments):
+    """Run the verifier; returns its exit status and all that it said."""
+    said = []
+    return verifier.main([str(bundle), *arguments], out=said.append), "\n".join(said)
+
+
+def assert_bad(bundle, words, *arguments):
+    status, said = check(bundle, *arguments)
+    assert status == 1, said
+    assert words in said, said
+
+
+def rewritten(forge, bundle):
+    """Write what the forger now says over the bundle, signed again with the forger's key."""
+    shutil.rmtree(bundle)
+    bundle.mkdir()
+    return forge.write(bundle)
+
+
+def zipped(bundle, to, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(to, "w", compression) as z:
+        for file in sorted(bundle.rglob("*")):
+            z.write(file, f"bag/{file.relative_to(bundle)}")
+    return to
+
+
+# --- good ---------------------------------------------------------------------------------------------------
+
+
+def test_good_bundle_is_good_and_says_where_the_key_came_from(bundle):
+    status, said = check(bundle)
+    assert status == 0
+    assert "the key came from the bundle itself" in said and "not who that is" in said
+    for step in range(1, 12):
+        assert f"{step:2}. " in said
+
+
+def test_good_bundle_with_the_right_key(bundle, forge, tmp_path):
+    fingerprint = forge.fingerprint()
+    grouped = ":".join(fingerprint[i : i + 4].upper() for i in range(0, 64, 4))
+    pem = tmp_path / "archive.pem"
+    shutil.copy(bundle / "signature/public-key.pem", pem)
+    for key in (fingerprint, grouped, str(pem)):
+        status, said = check(bundle, "--key", key)
+        assert status == 0 and "came from the bundle" not in said
+
+
+def test_good_bundle_runs_isolated_away_from_the_project(bundle, tmp_path):
+    away = tmp_path / "elsewhere"
+    away.mkdir()
+    copy = shutil.copy(bundle / "verify_bundle.py", away)
+    done = subprocess.run(
+        [sys.executable, "-I", copy, bundle], cwd=away, capture_output=True, text=True, env={}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not done.stderr
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_good_bundle_in_a_zip(bundle, tmp_path, compression):
+    assert check(zipped(bundle, tmp_path / "b.zip", compression))[0] == 0
+
+
+def test_bagit_agrees_that_the_good_bundle_is_a_bag(bundle):
+    import bagit
+
+    assert bagit.Bag(str(bundle)).validate()
+
+
+def test_openssl_verifies_the_signature_without_us(bundle):
+    command = "openssl pkeyutl -verify -pubin -inkey public-key.pem -rawin -in statement.json -sigfile statement.sig"
+    done = subprocess.run(command.split(), cwd=bundle / "signature", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# --- one flipped bit, anywhere ------------------------------------------------------------------------------
+
+
+def names():
+    """All files of the forged bundle (its shape is the same for every test)."""
+    return sorted(
+        (verifier.REQUIRED | set(Forge().originals)),
+        key=lambda n: (not n.startswith("signature"), n),
+    )
+
+
+@pytest.mark.parametrize("name", names())
+def test_bundle_with_one_bit_flipped(bundle, name):
+    """Guards the promise of the bundle: one flipped bit in any file is caught."""
+    file = bundle / name
+    whole = file.read_bytes()
+    every = (
+        1
+        if name.endswith((".sig", ".pem"))
+        else 7
+        if name.startswith("signature")
+        else max(1, len(whole) // 12)
+    )
+    places = {*range(0, len(whole), every), len(whole) - 1}
+    for place in sorted(places):
+        spoiled = bytearray(whole)
+        spoiled[place] ^= 1 << (place % 8)
+        file.write_bytes(spoiled)
+        status, said = check(bundle)
+        assert status == 1, f"bit {place % 8} of byte {place} of {name}:\n{said}"
+    file.write_bytes(whole)
+    assert check(bundle)[0] == 0
+
+
+@pytest.mark.parametrize("name", names())
+def test_bundle_with_a_file_missing(bundle, name):
+    (bundle / name).unlink()
+    assert_bad(bundle, "missing" if name in verifier.REQUIRED else "not there")
+
+
+@pytest.mark.parametrize("name", names())
+def test_bundle_with_a_file_cut_or_grown(bundle, name):
+    whole = (bundle / name).read_bytes()
+    for spoiled in (whole[:-1], whole + b"\n", b""):
+        (bundle / name).write_bytes(spoiled)
+        assert check(bundle)[0] == 1
+
+
+ADDED = "extra.txt data/extra.jpg data/originals/H1-0001/b.jpg signature/x fetch.txt manifest-md5.txt .hidden"
+
+
+@pytest.mark.parametrize("name", [*ADDED.split(), "data/custody/.DS_Store"])
+def test_bundle_with_a_file_added(bundle, name):
+    put(bundle, name, b"added")
+    assert_bad(bundle, "added later" if name.startswith("data/originals") else "does not belong to a bundle")
+
+
+# --- a forger without the key -------------------------------------------------------------------------------
+
+
+def test_bundle_with_original_replaced_and_manifests_made_anew(bundle, forge):
+    path = next(iter(forge.originals))
+    put(bundle, path, b"another picture")
+    kept = (
+        (bundle / "signature/statement.json").read_bytes(),
+        (bundle / "signature/statement.sig").read_bytes(),
+    )
+    forge.seal(bundle)
+    (bundle / "signature/statement.json").write_bytes(kept[0])
+    (bundle / "signature/statement.sig").write_bytes(kept[1])
+    assert_bad(bundle, "tagmanifest-sha256.txt is not the one that was signed")
+
+
+def test_bundle_with_key_swapped_and_signed_again(bundle, forge):
+    """The rest is untouched: log and request still name the archive's key, even where no key is given."""
+    forge.key = Forge(b"thief").key
+    forge.sign(bundle)
+    assert_bad(bundle, "the checkpoint is not signed with this bundle's key")
+    assert_bad(bundle, "the bundle was requested under another key")
+    assert_bad(bundle, "signed with another key than the one you trust", "--key", Forge().fingerprint())
+
+
+def test_bundle_rewritten_whole_under_another_key_is_caught_by_the_key_alone(bundle, forge):
+    """What nobody can see without an outside key, the verifier must not claim to see."""
+    fingerprint = forge.fingerprint()
+    forge.key = forge.log_key = Forge(b"thief").key
+    rewritten(forge, bundle)
+    status, said = check(bundle)
+    assert status == 0 and "not who that is" in said
+    assert_bad(bundle, "signed with another key than the one you trust", "--key", fingerprint)
+
+
+def test_bundle_with_key_of_another_kind(bundle):
+    done = subprocess.run("openssl ecparam -name prime256v1 -genkey -noout".split(), capture_output=True)
+    pem = subprocess.run("openssl ec -pubout".split(), input=done.stdout, capture_output=True).stdout
+    (bundle / "signature/public-key.pem").write_bytes(pem)
+    assert_bad(bundle, "not a well-formed Ed25519 key")
+
+
+# --- a forger with the key: the bundle contradicts itself ---------------------------------------------------
+
+
+def test_bundle_with_event_removed_from_the_middle(bundle, forge):
+    forge.events.remove(forge.find("item.acquired"))
+    assert_bad(rewritten(forge, bundle), "events were removed or moved")
+
+
+def test_bundle_with_last_event_removed(bundle, forge):
+    data = forge.data()
+    lines = data["data/custody/events.jsonl"].splitlines(keepends=True)
+    put(bundle, "data/custody/events.jsonl", b"".join(lines[:-1]))
+    forge.seal(bundle)
+    assert_bad(bundle, "its end was changed")
+
+
+def test_bundle_with_event_changed_but_not_rehashed(bundle, forge):
+    lines = (bundle / "data/custody/events.jsonl").read_bytes().splitlines(True)
+    lines[2] = lines[2].replace(b'"2026-11', b'"2025-11')
+    put(bundle, "data/custody/events.jsonl", b"".join(lines))
+    forge.seal(bundle)
+    assert_bad(bundle, "it does not follow from the event before")
+
+
+def test_bundle_with_two_events_swapped(bundle, forge):
+    a, b = forge.find("item.acquired"), forge.find("item.analysed")
+    i, j = forge.events.index(a), forge.events.index(b)
+    forge.events[i], forge.events[j] = b, a
+    assert_bad(rewritten(forge, bundle), "events were removed or moved")
+
+
+def test_bundle_with_subject_removed(bundle, forge):
+    data = forge.data()
+    keep = [
+        line for line in data["data/custody/events.jsonl"].splitlines(True) if b'"subject":"case:' not in line
+    ]
+    put(bundle, "data/custody/events.jsonl", b"".join(keep))
+    forge.seal(bundle)
+    assert_bad(bundle, "was not signed here")
+
+
+def test_bundle_without_its_case(bundle, forge):
+    forge.drop(forge.find("case.opened"))
+    assert_bad(rewritten(forge, bundle), "the events of the case are not here")
+
+
+def test_bundle_without_its_request(bundle, forge):
+    forge.drop(forge.find("bundle.requested"))
+    assert_bad(rewritten(forge, bundle), "the event of the bundle's request is not here")
+
+
+def test_bundle_with_event_in_another_spelling(bundle, forge):
+    raw = (bundle / "data/custody/events.jsonl").read_bytes()
+    put(bundle, "data/custody/events.jsonl", raw.replace(b'"version":1', b'"version": 1', 1))
+    forge.seal(bundle)
+    assert_bad(bundle, "not in canonical form")
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"x": 1.5}, "no JSON without fractions"),
+        ({"x": 2**53}, "integer of 2^53"),
+        ({"ключ": 1}, "not ASCII"),
+        ({"x": "y" * 66_000}, "longer than"),
+    ],
+)
+def test_bundle_with_event_that_no_archive_writes(bundle, forge, extra, words):
+    forge.find("item.decided")["payload"]["more"] = extra
+    assert_bad(rewritten(forge, bundle), words)
+
+
+def test_bundle_with_disclosed_value_changed(bundle, forge):
+    opening = next(o for o in forge.openings if o["pointer"] == "/payload/set/file_name")
+    opening["value"] = "other.jpg"
+    assert_bad(rewritten(forge, bundle), "this is not the value that")
+
+
+def test_bundle_with_opening_of_no_event(bundle, forge):
+    forge.openings.append({**forge.openings[-1], "number": 99})
+    assert_bad(rewritten(forge, bundle), "belongs to no event")
+
+
+def test_bundle_with_opening_twice(bundle, forge):
+    forge.openings.append(forge.openings[-1])
+    assert_bad(rewritten(forge, bundle), "disclosed a second time")
+
+
+def test_bundle_with_opening_that_points_at_an_open_field(bundle, forge):
+    opening = next(o for o in forge.openings if o["pointer"] == "/payload/set/reason")
+    opening["pointer"] = "/payload/set/value"
+    assert_bad(rewritten(forge, bundle), "this is not the value that")
+
+
+def test_bundle_with_withheld_reason_is_good(bundle, forge):
+    forge.openings = [o for o in forge.openings if o["pointer"] != "/payload/set/reason"]
+    for row in forge.decisions:
+        row["reason"] = {"withheld": True}
+    assert check(rewritten(forge, bundle))[0] == 0
+
+
+def test_bundle_that_states_a_reason_it_does_not_open(bundle, forge):
+    forge.openings = [o for o in forge.openings if o["pointer"] != "/payload/set/reason"]
+    assert_bad(rewritten(forge, bundle), "the decision was edited")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("value", "not_relevant"),
+        ("reason", "never said"),
+        ("time", "2026-11-22T09:00:00.000000Z"),
+        ("actor", {"kind": "person", "id": "somebody", "role": "researcher"}),
+        ("id", "another"),
+        ("withdraws", "another"),
+    ],
+)
+def test_bundle_with_decision_edited(bundle, forge, field, value):
+    forge.decisions[0][field] = value
+    assert_bad(rewritten(forge, bundle), "the decision was edited")
+
+
+def test_bundle_with_decision_left_out(bundle, forge):
+    forge.decisions.pop()
+    assert_bad(rewritten(forge, bundle), "are not among the decisions")
+
+
+def test_bundle_with_decision_invented(bundle, forge):
+    forge.decisions.append({**forge.decisions[0]})
+    assert_bad(rewritten(forge, bundle), "names an event that is not here")
+
+
+def test_bundle_with_decision_by_a_machine(bundle, forge):
+    actor = {"kind": "system", "id": "", "role": "worker"}
+    forge.find("item.decided")["actor"] = {**actor, "name": ""}
+    forge.decisions[0]["actor"] = actor
+    assert_bad(rewritten(forge, bundle), "was not made by a signed-in person")
+
+
+def test_bundle_with_detection_changed(bundle, forge):
+    forge.detections[0]["result"] = [{**forge.detections[0]["result"][0], "label": "weapon"}]
+    assert_bad(rewritten(forge, bundle), "the detections are not those that were recorded")
+
+
+def test_bundle_with_other_weights_named(bundle, forge):
+    forge.detections[0]["weights_sha256"] = "cd" * 32
+    assert_bad(rewritten(forge, bundle), "names another weights_sha256")
+
+
+def test_bundle_with_detections_left_out(bundle, forge):
+    forge.detections.pop()
+    assert_bad(rewritten(forge, bundle), "are not among the suggestions")
+
+
+def test_bundle_with_original_replaced(bundle, forge):
+    path = next(iter(forge.originals))
+    forge.originals[path] = b"another picture"
+    assert_bad(rewritten(forge, bundle), "is not the file that was stored as")
+
+
+def test_bundle_with_original_and_metadata_replaced(bundle, forge):
+    path = next(iter(forge.originals))
+    forge.originals[path] = b"another picture"
+    forge.items[0].update(sha256=sha(b"another picture"), size=15)
+    assert_bad(rewritten(forge, bundle), "are not those recorded when")
+
+
+def test_bundle_with_originals_of_two_items_exchanged(bundle, forge):
+    a, b = forge.items
+    a["path"], b["path"] = b["path"], a["path"]
+    assert_bad(rewritten(forge, bundle), "is not the file that was stored as")
+
+
+def test_bundle_with_file_name_changed(bundle, forge):
+    forge.items[0]["acquisitions"][0]["file_name"] = "innocent.jpg"
+    assert_bad(rewritten(forge, bundle), "a file name is not the recorded one")
+
+
+def test_bundle_with_item_left_out_of_the_list(bundle, forge):
+    gone = forge.items.pop()
+    forge.originals.pop(gone["path"])
+    assert_bad(rewritten(forge, bundle), "of items that are not among the items")
+
+
+def test_bundle_with_item_left_out_with_all_its_events(bundle, forge):
+    gone = forge.items.pop()
+    forge.originals.pop(gone["path"])
+    for event in [e for e in forge.events if e["subject"].endswith(gone["id"])]:
+        forge.drop(event)
+    assert_bad(rewritten(forge, bundle), "not the items that were asked for")
+
+
+def test_bundle_with_original_of_no_item(bundle, forge):
+    forge.originals["data/originals/H1-0009/a.jpg"] = b"planted"
+    assert_bad(rewritten(forge, bundle), "belongs to no item")
+
+
+def test_bundle_with_table_that_differs(bundle, forge):
+    raw = (bundle / "data/decisions.csv").read_bytes()
+    put(bundle, "data/decisions.csv", raw.replace(b"relevant", b"escalate", 1))
+    forge.seal(bundle)
+    assert_bad(bundle, "row 1 of data/decisions.csv: 'value' was changed")
+
+
+def test_bundle_with_a_formula_in_a_table(bundle, forge):
+    raw = (bundle / "data/metadata/items.csv").read_bytes()
+    assert b"'=cmd.jpg" in raw
+    put(bundle, "data/metadata/items.csv", raw.replace(b"'=cmd.jpg", b"=cmd.jpg"))
+    forge.seal(bundle)
+    assert_bad(bundle, "was changed")
+
+
+def test_bundle_with_row_of_a_table_removed(bundle, forge):
+    raw = (bundle / "data/detections.csv").read_bytes()
+    put(bundle, "data/detections.csv", b"".join(raw.splitlines(True)[:-1]))
+    forge.seal(bundle)
+    assert_bad(bundle, "row 2 of data/detections.csv is missing")
+
+
+def test_bundle_with_checkpoint_of_another_key(bundle, forge):
+    forge.log_key = Forge(b"other").key
+    assert_bad(rewritten(forge, bundle), "the checkpoint is not signed with this bundle's key")
+
+
+def test_bundle_with_checkpoint_changed(bundle, forge):
+    raw = (bundle / "data/custody/checkpoint.txt").read_bytes()
+    put(bundle, "data/custody/checkpoint.txt", raw.replace(b"4096", b"4095"))
+    forge.seal(bundle)
+    assert_bad(bundle, "the signature of the checkpoint does not fit")
+
+
+def test_bundle_with_position_given_twice(bundle, forge):
+    rows = json.loads((bundle / "data/custody/positions.json").read_bytes())
+    rows[3]["position"] = rows[2]["position"]
+    put(bundle, "data/custody/positions.json", forging.as_list(rows))
+    forge.seal(bundle)
+    assert_bad(bundle, "taken already")
+
+
+# --- hostile bags -------------------------------------------------------------------------------------------
+
+
+def resign(bundle, forge, manifest):
+    put(bundle, "manifest-sha256.txt", manifest)
+    tags = ["README.txt", "bag-info.txt", "bagit.txt", "manifest-sha256.txt", "verify_bundle.py"]
+    put(bundle, "tagmanifest-sha256.txt", forging.manifest(bundle, [bundle / t for t in tags]))
+    forge.sign(bundle)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("../../etc/passwd", "leads out of the bundle"),
+        ("/etc/passwd", "leads out of the bundle"),
+        ("data/../../x", "leads out of the bundle"),
+        ("./data/x", "leads out of the bundle"),
+        ("data//x", "leads out of the bundle"),
+        ("~/x", "leads out of the bundle"),
+        ("data\\..\\x", "another kind of path"),
+        ("C:/x", "another kind of path"),
+        ("data/a%2e%2e", "percent sign that is not encoded"),
+        ("data/a%0Ab", "control characters"),
+        ("data/a\x00b", "control characters"),
+        ("data/gone.jpg", "which is not there"),
+    ],
+)
+def test_bundle_with_hostile_path_in_manifest(bundle, forge, line, words):
+    raw = (bundle / "manifest-sha256.txt").read_bytes() + f"{'0' * 64}  {line}\n".encode()
+    resign(bundle, forge, raw)
+    assert_bad(bundle, words)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda raw: raw + raw.splitlines(True)[0], "a second time"),
+        (lambda raw: b"\xef\xbb\xbf" + raw, "not a SHA-256"),
+        (lambda raw: raw.replace(b"\n", b"\r\n"), "control characters"),
+        (lambda raw: raw.upper(), "not a SHA-256"),
+        (lambda raw: raw.replace(b"  data", b" *data"), "not a SHA-256"),
+        (lambda raw: raw + b"\n", "not a SHA-256"),
+        (lambda raw: raw + b"\xff\xfe\n", "damaged"),
+        (lambda raw: b"", "stands in no manifest"),
+        (lambda raw: raw + b"0" * 20_000, "cut off"),
+    ],
+)
+def test_bundle_with_malformed_manifest(bundle, forge, change, words):
+    resign(bundle, forge, change((bundle / "manifest-sha256.txt").read_bytes()))
+    assert_bad(bundle, words)
+
+
+def test_bundle_with_link_in_place_of_a_file(bundle, forge, tmp_path):
+    path = bundle / next(iter(forge.originals))
+    outside = tmp_path / "outside"
+    shutil.move(path, outside)
+    path.symlink_to(outside)
+    assert_bad(bundle, "is a link or a device")
+
+
+def test_bundle_with_link_to_a_folder(bundle, tmp_path):
+    shutil.move(bundle / "data/metadata", tmp_path / "metadata")
+    (bundle / "data/metadata").symlink_to(tmp_path / "metadata")
+    assert_bad(bundle, "is a link or a device")
+
+
+def test_bundle_with_a_pipe_does_not_hang(bundle):
+    os.mkfifo(bundle / "data/pipe")
+    assert_bad(bundle, "is a link or a device")
+
+
+def test_bundle_with_a_name_that_is_not_text(bundle):
+    with open(os.fsencode(bundle) + b"/data/\xff\xfe.jpg", "wb") as file:
+        file.write(b"x")
+    assert_bad(bundle, "not UTF-8")
+
+
+@pytest.mark.parametrize(
+    "nest", [b"[" * 60_000, b'{"a":' * 12_000, b"9" * 60_000, b"1e999", b"NaN", b'"\\ud800"']
+)
+def test_bundle_with_hostile_json(bundle, forge, nest):
+    put(bundle, "data/custody/events.jsonl", nest + b"\n")
+    forge.seal(bundle)
+    status, said = check(bundle)
+    assert status == 1, said
+
+
+def test_bundle_with_a_line_without_end(bundle, forge):
+    with open(bundle / "data/custody/events.jsonl", "ab") as file:
+        file.truncate(200 * 2**20)
+    forge.seal(bundle)
+    assert_bad(bundle, "line 11 of data/custody/events.jsonl is longer than")
+
+
+READ = sorted(n for n in verifier.REQUIRED if n.endswith((".json", ".jsonl", ".csv", ".txt")))
+SHAPES = [b"[]\n", b"null\n", b"{}\n", b"[\n{}\n]\n", b"[\nnull\n]\n", b'"x"\n', b"\x00" * 9, b"3\n"]
+
+
+@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("content", SHAPES)
+def test_bundle_with_a_file_of_the_wrong_shape_is_never_good_and_never_crashes(bundle, forge, name, content):
+    put(bundle, name, content)
+    if not name.startswith(("signature", "tagmanifest", "manifest", "bag-info")):
+        forge.seal(bundle)
+    status, said = check(bundle)
+    assert "the check failed" not in said, said
+    # What a README or the case's words say, nothing else in the bundle can contradict.
+    assert status == (0 if name in ("README.txt", "data/metadata/case.json") else 1), said
+
+
+def test_bundle_with_names_made_to_fool_the_terminal(bundle):
+    put(bundle, "data/\u202egnp.exe", b"x")
+    _, said = check(bundle)
+    assert "\u202e" not in said and "\\u202e" in said
+
+
+# --- zips ---------------------------------------------------------------------------------------------------
+
+
+def test_zip_with_one_bit_of_an_original_flipped(bundle, forge, tmp_path):
+    file = zipped(bundle, tmp_path / "b.zip")
+    raw = file.read_bytes()
+    file.write_bytes(raw.replace(b"\xff\xd8 first", b"\xff\xd8 fIrst"))
+    assert_bad(file, "damaged inside the zip")
+
+
+def test_zip_with_a_link(bundle, tmp_path):
+    file = zipped(bundle, tmp_path / "b.zip")
+    with zipfile.ZipFile(file, "a") as z:
+        link = zipfile.ZipInfo("bag/data/link")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        z.writestr(link, "/etc/passwd")
+    assert_bad(file, "is a link or a device")
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "bag/../x", "bag/a\\b"])
+def test_zip_with_a_path_that_leads_out(bundle, tmp_path, name):
+    file = zipped(bundle, tmp_path / "b.zip")
+    with zipfile.ZipFile(file, "a") as z:
+        z.writestr(name, "x")
+    assert check(file)[0] == 1
+
+
+def test_zip_with_a_file_twice(bundle, tmp_path):
+    file = zipped(bundle, tmp_path / "b.zip")
+    with pytest.warns(UserWarning), zipfile.ZipFile(file, "a") as z:
+        z.writestr("bag/README.txt", "x")
+    assert_bad(file, "is there twice")
+
+
+@pytest.mark.parametrize("cut", [1, 100, 5000])
+def test_zip_cut_off(bundle, tmp_path, cut):
+    file = zipped(bundle, tmp_path / "b.zip")
+    file.write_bytes(file.read_bytes()[:-cut])
+    assert check(file)[0] == 1
+
+
+# --- could not check ----------------------------------------------------------------------------------------
+
+
+def test_nothing_there_could_not_be_checked(tmp_path):
+    assert check(tmp_path / "nowhere")[0] == 2
+
+
+@pytest.mark.parametrize("key", ["no key", "ab" * 31])
+def test_key_that_is_none_could_not_be_checked(bundle, key):
+    assert check(bundle, "--key", key)[0] == 2
+
+
+def test_key_from_inside_the_bundle_is_no_outside_key(bundle):
+    status, said = check(bundle, "--key", str(bundle / "signature/public-key.pem"))
+    assert status == 2 and "inside the bundle" in said
+
+
+def test_fault_of_the_machine_is_not_an_answer(bundle, monkeypatch):
+    def broken(*_):
+        raise OSError("disk")
+
+    monkeypatch.setattr(verifier.Check, "events", broken)
+    broken.__doc__ = "Events."
+    status, said = check(bundle)
+    assert status == 2 and "this is not a yes" in said
+
+
+def test_first_fault_of_each_kind_is_named_with_a_count(bundle, forge):
+    for name in list(forge.originals):
+        put(bundle, name, b"spoiled")
+    _, said = check(bundle)
+    assert "was changed: its SHA-256" in said and "(and 1 more of this kind)" in said
+
+
+def test_fingerprint_is_of_the_raw_key(forge):
+    raw = forge.key.public_key().public_bytes_raw()
+    assert forge.fingerprint() == hashlib.sha256(raw).hexdigest()
