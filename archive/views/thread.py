@@ -1,0 +1,133 @@
+"""A subject's custody events, for people to read."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from archive.custody.canonical import ZERO_HASH, event_hash
+from archive.events import EVENTS
+from archive.models import CustodyEvent, CustodyOpening, CustodyPending, CustodyPosition, CustodySubject
+
+CHECK_AT_MOST = 2000
+
+
+@dataclass(frozen=True)
+class Line:
+    """One event in words."""
+
+    number: int
+    type: str
+    time: datetime
+    words: str
+    who: str
+    detail: str
+    hash: str
+    subject: str
+
+
+@dataclass(frozen=True)
+class State:
+    """One quiet line about a chain; `fault` is what is wrong with it, and where."""
+
+    state: str
+    css: str
+    number: int
+    events: str
+    checkpoint: str = ""
+    fault: str = ""
+
+
+def lines(subject: str, *, before: int | None = None, limit: int = 20) -> list[Line]:
+    """Events of one subject, the newest first; `before` is the number to go on from."""
+    events = CustodyEvent.objects.filter(subject=subject)
+    if before is not None:
+        events = events.filter(number__lt=before)
+    return worded(list(events.order_by("-number")[:limit]))
+
+
+def worded(events: Sequence[CustodyEvent]) -> list[Line]:
+    """Events as lines, with what may be told of their private parts (the name of who acted)."""
+    named = CustodyOpening.objects.filter(event__in=events, pointer="/actor/name").values_list("event_id", "value")
+    names = dict(named)
+    out = []
+    for event in events:
+        body = json.loads(bytes(event.canonical))
+        actor = body["actor"]
+        who = names.get(event.pk) or (_("the archive") if actor["kind"] == "system" else _("name withheld"))
+        sentence = EVENTS[event.type].sentence if event.type in EVENTS else event.type
+        out.append(
+            Line(
+                number=event.number,
+                type=event.type,
+                time=event.time,
+                words=_(sentence),
+                who=str(who),
+                detail=_detail(body),
+                hash=event.hash,
+                subject=event.subject,
+            )
+        )
+    return out
+
+
+def _detail(body: dict) -> str:
+    """The part of a payload that says which one it was: a rendition's kind, a model, a decision."""
+    payload = body.get("payload") or {}
+    values = payload.get("set") or payload
+    parts = [values.get(name) for name in ("kind", "value", "model", "permission", "condition", "about")]
+    return ", ".join(str(p).replace("_", " ") for p in parts if isinstance(p, str) and p)
+
+
+def state(subject: str) -> State:
+    """Check a subject's own chain now: hashes, numbers, links, tip; and say how far it is sealed.
+
+    `custody verify` checks more (global order, checkpoints, rows). Chains over 2,000 events are checked there only.
+    """
+    tip = CustodySubject.objects.filter(name=subject).first()
+    if tip is None:
+        return State(_("No events yet"), "muted", 0, "")
+    words = ngettext("%(n)d event", "%(n)d events", tip.length) % {"n": tip.length}
+    if tip.length > CHECK_AT_MOST:
+        return State(_("Recorded"), "", tip.length, words)
+    events = CustodyEvent.objects.filter(subject=subject).order_by("number")
+    fault = _first_fault(events.values_list("number", "canonical", "hash"), tip.length, tip.tip)
+    if fault:
+        return State("", "bad", tip.length, words, fault=fault)
+    waiting = CustodyPending.objects.filter(event__subject=subject).count()
+    if waiting:
+        sealed = ngettext("%(n)d not yet placed in the log", "%(n)d not yet placed in the log", waiting) % {"n": waiting}
+    else:
+        last = CustodyPosition.objects.filter(event__subject=subject).order_by("-position").first()
+        sealed = _sealed(last.position) if last else ""
+    return State(_("Verified"), "ok", tip.length, words, sealed)
+
+
+def _sealed(position: int) -> str:
+    from archive.models import Checkpoint
+
+    found = Checkpoint.objects.filter(size__gt=position).order_by("size").first()
+    if found is None:
+        return _("not yet under a signed checkpoint")
+    return _("in checkpoint %(size)s") % {"size": f"{found.size:,}"}
+
+
+def _first_fault(rows: Iterable[tuple[int, bytes, str]], length: int, tip: str) -> str:
+    call = _("Stop, change nothing, and call your administrator: `custody verify` says more.")
+    previous, expected = ZERO_HASH, 0
+    for number, canonical, digest in rows:
+        expected += 1
+        body = bytes(canonical)
+        if number != expected:
+            return _("Event %(n)d is missing.") % {"n": expected} + " " + call
+        if event_hash(body).hex() != digest:
+            return _("Event %(n)d was altered.") % {"n": number} + " " + call
+        if json.loads(body)["previous"] != previous:
+            return _("Event %(n)d does not follow the one before it.") % {"n": number} + " " + call
+        previous = digest
+    if expected != length or previous != tip:
+        return _("The last events are missing.") + " " + call
+    return ""
