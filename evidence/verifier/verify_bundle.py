@@ -652,9 +652,14 @@ class Check:
         need(
             items == known and not acquired, "there are custody events of items that are not among the items"
         )
-        need(
-            not self.statement or len(known) == self.statement["items"], "another number of items was signed"
-        )
+        if self.statement:
+            need(len(known) == self.statement["items"], "another number of items was signed")
+            asked = self.kept[f"bundle:{self.statement['bundle']}", 1]["payload"]["set"]["items_sha256"]
+            ids = "".join(sorted(f"{subject[5:]}\n" for subject in known))
+            need(
+                hashlib.sha256(ids.encode()).hexdigest() == asked,
+                "these are not the items that were asked for",
+            )
         return f"{len(known)} originals have the SHA-256 that was recorded when they were stored."
 
     def decisions(self) -> str:

@@ -90,7 +90,8 @@ def test_bagit_agrees_that_the_good_bundle_is_a_bag(bundle):
 
 
 def test_openssl_verifies_the_signature_without_us(bundle):
-    command = "openssl pkeyutl -verify -pubin -inkey public-key.pem -rawin -in statement.json -sigfile statement.sig"
+    command = "openssl pkeyutl -verify -pubin -inkey public-key.pem -rawin"
+    command += " -in statement.json -sigfile statement.sig"
     done = subprocess.run(command.split(), cwd=bundle / "signature", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
