@@ -109,7 +109,12 @@ def who_can(act: str, case: Case | None = None) -> QuerySet:
 
 
 def share(
-    *, case: Case, person: User, actor: Actor, permissions: tuple[str, ...] = (VIEW,), ends_at: datetime | None = None
+    *,
+    case: Case,
+    person: User,
+    actor: Actor,
+    permissions: tuple[str, ...] = (VIEW,),
+    ends_at: datetime | None = None,
 ) -> None:
     """Set exactly which permissions a person holds on a case, and until when. No permission at all ends the access.
 
@@ -124,7 +129,9 @@ def share(
 def _require_grantable(permissions: tuple[str, ...], ends_at: datetime | None) -> None:
     unknown = set(permissions) - set(GRANTABLE)
     if unknown:
-        raise BadInput(f"Unknown permission {', '.join(sorted(unknown))}: choose from {', '.join(GRANTABLE)}.")
+        raise BadInput(
+            f"Unknown permission {', '.join(sorted(unknown))}: choose from {', '.join(GRANTABLE)}."
+        )
     if permissions and VIEW not in permissions:
         raise BadInput("Who may do something with a case must also see it: add view_case.")
     if ends_at is not None and ends_at <= timezone.now():

@@ -1,20 +1,20 @@
 """The tree of our errors. Each carries a code, a sentence for the person who reads it, and whether to try again.
 
-    AmparoError
-    ├── BadInput            what was given cannot be used as it is                       422
-    │   └── LimitExceeded   it breaks a stated limit                                     413
-    ├── NotFound            nothing here by that name, or nothing that you may see       404
-    │   └── NotAllowed      the act is not open to this person (looks like NotFound)     404
-    ├── Conflict            somebody else changed it first; look again and repeat        409
-    ├── StorageFull         no room for the bytes                                        507
-    ├── Damaged             stored bytes fail authentication or do not match their hash  500
-    ├── Missing             bytes that a row names are not in the vault                  500
-    ├── KeyUnavailable      a key is absent, unreadable or too widely readable           500
-    ├── MediaError          a file cannot be decoded; the file itself is kept            422
-    ├── SandboxUnavailable  untrusted bytes cannot be opened safely on this machine      503
-    ├── ModelUnavailable    weights are absent, wrong or cannot be run                   503
-    ├── ToolFailed          a program that we start ended badly                          500
-    └── UnrecordedChange    a custody-relevant row would change without its event        500
+AmparoError
+├── BadInput            what was given cannot be used as it is                       422
+│   └── LimitExceeded   it breaks a stated limit                                     413
+├── NotFound            nothing here by that name, or nothing that you may see       404
+│   └── NotAllowed      the act is not open to this person (looks like NotFound)     404
+├── Conflict            somebody else changed it first; look again and repeat        409
+├── StorageFull         no room for the bytes                                        507
+├── Damaged             stored bytes fail authentication or do not match their hash  500
+├── Missing             bytes that a row names are not in the vault                  500
+├── KeyUnavailable      a key is absent, unreadable or too widely readable           500
+├── MediaError          a file cannot be decoded; the file itself is kept            422
+├── SandboxUnavailable  untrusted bytes cannot be opened safely on this machine      503
+├── ModelUnavailable    weights are absent, wrong or cannot be run                   503
+├── ToolFailed          a program that we start ended badly                          500
+└── UnrecordedChange    a custody-relevant row would change without its event        500
 """
 
 

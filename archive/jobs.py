@@ -48,7 +48,13 @@ KINDS: dict[str, Kind] = {}
 
 
 def job(
-    name: str, *, queue: str = "default", attempts: int = 3, limit_s: int = 600, after: str = "", batch: int = 1
+    name: str,
+    *,
+    queue: str = "default",
+    attempts: int = 3,
+    limit_s: int = 600,
+    after: str = "",
+    batch: int = 1,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Declare a function as the work of jobs called `name`.
 
@@ -116,7 +122,9 @@ def wake(name: str) -> None:
     try:
         work.apply_async((name,), queue=KINDS[name].queue, ignore_result=True, retry=False)
     except OSError as error:
-        log.warning("broker unreachable; the sweeper will wake the job", extra={"job": name, "error": str(error)})
+        log.warning(
+            "broker unreachable; the sweeper will wake the job", extra={"job": name, "error": str(error)}
+        )
 
 
 # --- doing work -------------------------------------------------------------------------------------------------
@@ -145,7 +153,9 @@ def claim(name: str, count: int = 1) -> list:
             lease_until=now + LEASE,
             started_at=now,
         )
-        taken = list(Job.objects.filter(pk__in=ids).select_related("item__case", "case").order_by("created_at"))
+        taken = list(
+            Job.objects.filter(pk__in=ids).select_related("item__case", "case").order_by("created_at")
+        )
     log.debug("claimed", extra={"job": kind.name, "count": len(taken)})
     return taken
 
@@ -160,11 +170,15 @@ def fail(row: Any, error: BaseException | str, *, last: bool = False) -> None:
     words = error.sentence if isinstance(error, AmparoError) else f"{type(error).__name__}: {error}"
     if last or row.attempts >= KINDS[row.name].attempts:
         _end(row, state="failed", error=words[:MAX_ERROR], finished_at=timezone.now())
-        log.error("job stopped", extra={"job": row.name, "id": str(row.pk), "error_type": type(error).__name__})
+        log.error(
+            "job stopped", extra={"job": row.name, "id": str(row.pk), "error_type": type(error).__name__}
+        )
     else:
         pause = timedelta(seconds=2**row.attempts)
         _end(row, state="queued", error=words[:MAX_ERROR], run_after=timezone.now() + pause)
-        log.warning("job to be tried again", extra={"job": row.name, "id": str(row.pk), "attempt": row.attempts})
+        log.warning(
+            "job to be tried again", extra={"job": row.name, "id": str(row.pk), "attempt": row.attempts}
+        )
 
 
 def _end(row: Any, **fields: Any) -> bool:
@@ -263,7 +277,11 @@ def retry(row: Any) -> bool:
     try:
         with transaction.atomic():
             hit = Job.objects.filter(pk=row.pk, state=Job.State.FAILED).update(
-                state=Job.State.QUEUED, attempts=0, run_after=timezone.now(), finished_at=None, woken_at=timezone.now()
+                state=Job.State.QUEUED,
+                attempts=0,
+                run_after=timezone.now(),
+                finished_at=None,
+                woken_at=timezone.now(),
             )
     except IntegrityError:
         return False

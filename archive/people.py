@@ -19,7 +19,9 @@ from archive.models import SignInLink, User
 LINK_LIFETIME = timedelta(hours=24)
 
 
-def add(*, username: str, name: str, roles: tuple[str, ...], actor: Actor, password: str | None = None) -> User:
+def add(
+    *, username: str, name: str, roles: tuple[str, ...], actor: Actor, password: str | None = None
+) -> User:
     """Add a person who can sign in. Without a password they need a sign-in link.
 
     Raises NotAllowed, or BadInput when the name is taken, a role unknown or the password weak.
@@ -34,7 +36,9 @@ def add(*, username: str, name: str, roles: tuple[str, ...], actor: Actor, passw
             custody.write(person, event="system.person_added", actor=actor)
             _set_roles(person, roles, actor)
     except (IntegrityError, ValidationError) as error:
-        raise BadInput("That sign-in name cannot be used: choose another, of at most 80 characters.") from error
+        raise BadInput(
+            "That sign-in name cannot be used: choose another, of at most 80 characters."
+        ) from error
     return person
 
 
@@ -117,7 +121,9 @@ def use_sign_in_link(token: str) -> User:
     """Return the person whom an unused, unexpired link is for, and use it up. Raises NotFound otherwise."""
     now = timezone.now()
     with transaction.atomic(durable=True):
-        hit = SignInLink.objects.filter(token_hash=_hash(token), used_at=None, expires_at__gt=now).update(used_at=now)
+        hit = SignInLink.objects.filter(token_hash=_hash(token), used_at=None, expires_at__gt=now).update(
+            used_at=now
+        )
         if hit != 1:
             raise NotFound("This link was used already or has expired. Ask an administrator for a new one.")
         return SignInLink.objects.select_related("user").get(token_hash=_hash(token)).user

@@ -7,7 +7,7 @@ from archive.views import door, files, item, library
 urlpatterns = [
     # the door
     path("signin/", door.signin, name="signin"),
-    path("signin/<str:token>/", door.link, name="signin-link"),
+    path("signin/once/<str:token>", door.link, name="signin-link"),
     path("signout/", door.signout, name="signout"),
     path("preferences/", door.preferences, name="preferences"),
     # finding

@@ -26,7 +26,12 @@ def production_is_safe(app_configs: Any, **_: Any) -> list[CheckMessage]:
             "Cookies would travel over plain HTTP.",
             "Set AMPARO_ORIGIN to the https:// address that people open.",
         ),
-        ("*" in settings.ALLOWED_HOSTS, "E004", "Any host name is answered.", "Name the hosts in AMPARO_ALLOWED_HOSTS."),
+        (
+            "*" in settings.ALLOWED_HOSTS,
+            "E004",
+            "Any host name is answered.",
+            "Name the hosts in AMPARO_ALLOWED_HOSTS.",
+        ),
         (
             settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"),
             "E005",

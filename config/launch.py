@@ -197,13 +197,12 @@ class Amparo:
         self.lock.flush()
         try:
             self.prepare()
-            self.greeter = None if self.stopping else self.step("welcome", self.url, stdout=subprocess.PIPE)
             while not self.stopping:
-                for child in self.children:
+                for child in self.children if self.reached else self.children[:1]:
                     if sentence := child.look():
                         say(sentence)
                 self.greet()
-                time.sleep(0.1)
+                time.sleep(0.05)
         finally:
             self.stop()
 
@@ -262,22 +261,41 @@ class Amparo:
         return subprocess.Popen(command, env=self.env, stdout=stdout, text=True, preexec_fn=end_with_parent)
 
     def greet(self) -> None:
-        """Say where to go once the web server answers and the sign-ins are known; then when all is ready."""
-        web = self.children[0]
+        """Once the web server answers, start the rest and say where to go; later say when all is ready."""
         if not self.reached:
             self.reached = self.health() is not None
-            if web.failures >= STARTS_OF_WEB:
-                tail = web.log.read_text(errors="replace").splitlines()[-15:]
+            if self.reached:
+                self.meet()
+            elif self.children[0].failures >= STARTS_OF_WEB:
+                tail = self.children[0].log.read_text(errors="replace").splitlines()[-15:]
                 raise Trouble("\n".join(["The web server does not start. The end of its output:", *tail]))
-        elif self.greeter and self.greeter.poll() is not None:
+        elif self.greeter:
+            if self.greeter.poll() is None:
+                return
             words, failed, self.greeter = self.greeter.communicate()[0], self.greeter.returncode, None
             if failed and not self.stopping:
                 raise Trouble("The demo or the sign-ins could not be prepared (see above).")
             print(words, flush=True)
-        elif not self.greeter and not self.ready:
+            (self.data / "met").touch()
+        elif not self.ready:
             self.ready = self.health() == 200
             if self.ready:
-                say("Web, workers and database work. Ctrl-C stops them.")
+                say("  Web, workers and database work. Ctrl-C stops them.")
+
+    def meet(self) -> None:
+        """The first time, the demo and the sign-ins are made; after that nothing is, so only the address is said."""
+        if not (self.data / "met").exists():
+            say("Loading the demo")
+            self.greeter = self.step("welcome", self.url, stdout=subprocess.PIPE)
+            return
+        kept, inside = (
+            self.data / "sign-ins.txt",
+            "" if self.data == ROOT / "instance" else f"--data {self.data} ",
+        )
+        print(f"\n  Amparo     {self.url}")
+        if kept.exists():
+            print(f"  Sign-ins   {kept}")
+        print(f"             ./manage {inside}signin_link  makes a new one-time link", flush=True)
 
     def health(self) -> int | None:
         """The status of /healthz, or None while nothing answers."""

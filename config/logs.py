@@ -44,7 +44,9 @@ def from_libraries(logger: Any, method: str, event: dict) -> dict:
         for name in ALLOWED & set(vars(record)):
             event.setdefault(name, getattr(record, name))
         if not record.name.startswith("amparo"):
-            event["event"] = str(record.msg)[:200] if record.args or record.name.startswith("django") else event["event"]
+            event["event"] = (
+                str(record.msg)[:200] if record.args or record.name.startswith("django") else event["event"]
+            )
         elif isinstance(record.msg, str):
             event["event"] = record.msg
     return event

@@ -62,7 +62,9 @@ class OurErrors:
 
 def wants_json(request: HttpRequest) -> bool:
     """Whether the client is a program or a script of ours."""
-    return request.path.startswith("/api/") or request.headers.get("Accept", "").startswith("application/json")
+    return request.path.startswith("/api/") or request.headers.get("Accept", "").startswith(
+        "application/json"
+    )
 
 
 def as_json(error: AmparoError) -> dict[str, Any]:
@@ -82,5 +84,7 @@ def api_error(error: Exception, context: dict) -> Response | None:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """The form is too old or came from elsewhere."""
     if wants_json(request):
-        return JsonResponse({"code": "csrf", "detail": "The form is too old: load the page again."}, status=403)
-    return render(request, "csrf.html", status=403)
+        return JsonResponse(
+            {"code": "csrf", "detail": "The form is too old: load the page again."}, status=403
+        )
+    return render(request, "403_csrf.html", status=403)

@@ -54,28 +54,25 @@ def compile_translations() -> None:
 
 
 def welcome(url: str) -> None:
-    """Load the demo if this instance has none; then say where to go and how to sign in."""
+    """Load the demo if this instance has none; then say where to go and how to sign in. Once for an instance."""
     from config.instance import write_private
 
     kept, printed, link = settings.DATA_DIR / "sign-ins.txt", io.StringIO(), io.StringIO()
-    first = not kept.exists()
     call_command("demo", stdout=printed)
-    lines = ["", f"  Amparo     {url}"]
-    if first:
-        call_command("signin_link", stdout=link)
-        lines += [
-            f"  Sign in    {url.rstrip('/')}{link.getvalue().strip()}",
-            "             as administrator; works once, within 24 hours",
-        ]
-        lines += ["", printed.getvalue().rstrip()]
+    call_command("signin_link", stdout=link)
+    if not kept.exists():
         write_private(kept, printed.getvalue().encode())
-        lines += [
-            "",
-            f"  These passwords are shown now and kept in {kept}: delete that file once you know them.",
-        ]
-    else:
-        lines += [f"  Sign-ins   {kept}", "  Forgotten? ./manage signin_link makes a new one-time link."]
-    print("\n".join(lines))
+    print(f"""
+  Amparo     {url}
+  Sign in    {url.rstrip("/")}{link.getvalue().strip()}
+             (the first administrator; works once, within 24 hours)
+
+{printed.getvalue().rstrip()}
+
+  The passwords are shown this once and kept in {kept};
+  delete that file when you know them.
+  Any command on this instance:  AMPARO_DATA={settings.DATA_DIR} .venv/bin/python manage.py COMMAND
+""")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ wsgi_app = "config.wsgi"
 worker_class = "gthread"  # uploads and video ranges are long: a thread waits for each, not a process
 workers = 2
 threads = 8
+preload_app = True  # imported once, not by each process: half the time to the first page
 timeout = 120  # seconds without a sign of life from a process, not the length of a request
 graceful_timeout = 10
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - its heartbeat must not wait for a disk

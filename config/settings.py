@@ -179,7 +179,9 @@ LOGIN_URL = "/signin/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/signin/"
 ANONYMOUS_USER_NAME = None
-GUARDIAN_RAISE_403 = False
+GUARDIAN_MONKEY_PATCH_USER = False
+# Guardian's backend knows no end date of a grant: archive/access.py is the one table of rules.
+SILENCED_SYSTEM_CHECKS = ["guardian.W001"]
 AXES_FAILURE_LIMIT = 8
 AXES_COOLOFF_TIME = 0.25
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]

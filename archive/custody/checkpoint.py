@@ -1,6 +1,6 @@
 """Signed heads in the C2SP signed-note and tlog-checkpoint form.
 
-    <origin>\\n<size>\\n<base64 root>\\n\\n— <key name> <base64(key id || Ed25519 signature)>\\n
+<origin>\\n<size>\\n<base64 root>\\n\\n— <key name> <base64(key id || Ed25519 signature)>\\n
 """
 
 import base64
@@ -149,7 +149,9 @@ def sign_checkpoint(*, actor: Actor, key: Ed25519PrivateKey | None = None) -> Ch
     events = CustodyPosition.objects.order_by("position").values_list("position", "event__hash")
     for position, digest in events.iterator(chunk_size=10_000):
         if position != head.size:
-            raise BadInput(f"Position {head.size} is missing from the log: run `manage.py custody verify` first.")
+            raise BadInput(
+                f"Position {head.size} is missing from the log: run `manage.py custody verify` first."
+            )
         head.add(bytes.fromhex(digest))
     note, now = sign_note(settings.NAME_IN_LOG, head.size, head.root(), key), timezone.now()
     with transaction.atomic(durable=True):

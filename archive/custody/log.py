@@ -51,7 +51,7 @@ def write(obj: M, *, event: str, actor: Actor, reason: str = "", also: dict | No
 
     Raises django.db.IntegrityError when a constraint refuses the row; then no event exists either.
     """
-    obj.full_clean(validate_unique=False, validate_constraints=False)
+    _clean(obj, [f.name for f in obj._meta.fields])
     with recording():
         obj.save(force_insert=True)
     names = [*obj.recorded, *obj.private]
@@ -75,8 +75,7 @@ def change(
     """
     for name, value in fields.items():
         setattr(obj, name, value)
-    obj.clean_fields(exclude=[f.name for f in obj._meta.fields if f.name not in fields])
-    obj.clean()
+    _clean(obj, list(fields))
     with recording():
         hit = type(obj)._base_manager.filter(pk=obj.pk, **(expect or {})).update(**fields)
     if hit != 1:
@@ -100,14 +99,23 @@ def erase(obj: M, *, event: str, actor: Actor, reason: str = "") -> None:
     )
 
 
+def _clean(obj: models.Model, names: list[str]) -> None:
+    """Validate the named fields. Keys to other rows and uniqueness are left to the database's own constraints."""
+    passed = [
+        f.name
+        for f in obj._meta.fields
+        if f.name not in names or f.is_relation or (f.null and f.value_from_object(obj) is None)
+    ]
+    obj.clean_fields(exclude=passed)
+    obj.clean()
+
+
 def _record_row(
     obj: models.Model, names: list[str], *, event: str, actor: Actor, reason: str, also: dict | None
 ) -> None:
     values = {name: _field(obj, name) for name in names}
     payload = {"record": obj._meta.label_lower, "id": str(obj.pk), "set": values, **(also or {})}
-    record(
-        obj.custody_subject(), event=event, actor=actor, reason=reason, payload=payload, row=obj
-    )
+    record(obj.custody_subject(), event=event, actor=actor, reason=reason, payload=payload, row=obj)
 
 
 def _field(obj: models.Model, name: str) -> Any:
@@ -238,7 +246,9 @@ def recording() -> Iterator[None]:
         _recording.reset(token)
 
 
-_STATEMENT = re.compile(r'\s*(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|REPLACE\s+INTO|UPDATE|DELETE\s+FROM)\s+"?(\w+)"?', re.I)
+_STATEMENT = re.compile(
+    r'\s*(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|REPLACE\s+INTO|UPDATE|DELETE\s+FROM)\s+"?(\w+)"?', re.I
+)
 # Signing in writes these columns by itself; no other column may be changed without an event.
 _FREE_UPDATES = re.compile(r'\s*UPDATE "archive_user" SET "(?:last_login|password)" = \S+ WHERE', re.I)
 

@@ -25,7 +25,14 @@ from archive.custody.canonical import ZERO_HASH, canonical, commitment, event_ha
 from archive.custody.checkpoint import Parsed, parse_note, public_bytes, signed_by, signing_key
 from archive.custody.tree import Head
 from archive.errors import BadInput, KeyUnavailable
-from archive.models import Checkpoint, CustodyEvent, CustodyOpening, CustodyPending, CustodyPosition, CustodySubject
+from archive.models import (
+    Checkpoint,
+    CustodyEvent,
+    CustodyOpening,
+    CustodyPending,
+    CustodyPosition,
+    CustodySubject,
+)
 from archive.models.base import Custodial
 
 CHUNK = 5_000
@@ -68,7 +75,9 @@ class Report:
             self.faults.append(Fault(kind, place, sentence))
 
 
-def verify(*, known: str = "", public_key: bytes | None = None, progress: Callable[[int], None] | None = None) -> Report:
+def verify(
+    *, known: str = "", public_key: bytes | None = None, progress: Callable[[int], None] | None = None
+) -> Report:
     """Check everything; never raises for a lie, only for a database that cannot be read.
 
     `known` is a checkpoint kept elsewhere, whole text; `public_key` (32 bytes) the key it and the log's own
@@ -89,11 +98,15 @@ def _checkpoints(report: Report, known: str, public_key: bytes | None) -> list[t
             public_key = public_bytes(signing_key())
         except KeyUnavailable as error:
             report.unchecked.append(f"signatures of checkpoints: {error.sentence}")
-    rows = [(f"checkpoint {row.pk}", row.note, row.size, row.root) for row in Checkpoint.objects.order_by("pk")]
+    rows = [
+        (f"checkpoint {row.pk}", row.note, row.size, row.root) for row in Checkpoint.objects.order_by("pk")
+    ]
     if known:
         rows.append(("the known checkpoint", known, None, None))
     if not rows:
-        report.unchecked.append("a cut-off tail: no checkpoint has been signed yet (manage.py custody checkpoint)")
+        report.unchecked.append(
+            "a cut-off tail: no checkpoint has been signed yet (manage.py custody checkpoint)"
+        )
     for place, note, size, root in rows:
         report.checkpoints += 1
         try:
@@ -106,7 +119,11 @@ def _checkpoints(report: Report, known: str, public_key: bytes | None) -> list[t
         if public_key is not None and not signed_by(parsed, parsed.origin, public_key):
             report.add("wrong key", place, "it is not signed by the log's key")
         if parsed.origin != settings.NAME_IN_LOG:
-            report.add("wrong log", place, f"it is of the log {parsed.origin!r}, this one is {settings.NAME_IN_LOG!r}")
+            report.add(
+                "wrong log",
+                place,
+                f"it is of the log {parsed.origin!r}, this one is {settings.NAME_IN_LOG!r}",
+            )
         found.append((place, parsed))
     return sorted(found, key=lambda entry: entry[1].size)
 
@@ -153,19 +170,25 @@ def _walk(report: Report, heads: list[tuple[str, Parsed]], progress: Callable[[i
             progress(report.events)
     for place, parsed in upcoming:
         report.add(
-            "truncated tail", place, f"it covers {parsed.size} events, the log has {head.size}: the end is missing"
+            "truncated tail",
+            place,
+            f"it covers {parsed.size} events, the log has {head.size}: the end is missing",
         )
     _compare_tips(report, tips)
     rows.compare()
     progress(report.events)
 
 
-def _compare_heads(report: Report, upcoming: list[tuple[str, Parsed]], head: Head) -> list[tuple[str, Parsed]]:
+def _compare_heads(
+    report: Report, upcoming: list[tuple[str, Parsed]], head: Head
+) -> list[tuple[str, Parsed]]:
     while upcoming and upcoming[0][1].size == head.size:
         place, parsed = upcoming.pop(0)
         if parsed.root != head.root():
             report.add(
-                "rewritten history", place, f"the root over the first {head.size} events is not the one it was signed for"
+                "rewritten history",
+                place,
+                f"the root over the first {head.size} events is not the one it was signed for",
             )
     return upcoming
 
@@ -190,7 +213,9 @@ def _check_event(
 
 def _compare_tips(report: Report, tips: dict[str, tuple[int, str]]) -> None:
     report.subjects = len(tips)
-    for name, length, tip in CustodySubject.objects.values_list("name", "length", "tip").iterator(chunk_size=CHUNK):
+    for name, length, tip in CustodySubject.objects.values_list("name", "length", "tip").iterator(
+        chunk_size=CHUNK
+    ):
         number, digest = tips.pop(name, (0, ZERO_HASH))
         if number < length:
             report.add("missing event", f"{name}", f"its chain has {number} events, {length} were recorded")
@@ -201,7 +226,9 @@ def _compare_tips(report: Report, tips: dict[str, tuple[int, str]]) -> None:
     unplaced = CustodyEvent.objects.filter(position=None, pending=None).count()
     both = CustodyPending.objects.exclude(event__position=None).count()
     if unplaced or both:
-        report.add("lost pending mark", "the sequencer's list", f"{unplaced + both} events are not as it says")
+        report.add(
+            "lost pending mark", "the sequencer's list", f"{unplaced + both} events are not as it says"
+        )
 
 
 def _openings(report: Report) -> None:
@@ -218,7 +245,9 @@ def _openings(report: Report) -> None:
             good = False
         if not good:
             report.add(
-                "altered opening", f"{pointer} of event {number} of {subject}", "it does not open the event's commitment"
+                "altered opening",
+                f"{pointer} of event {number} of {subject}",
+                "it does not open the event's commitment",
             )
 
 
@@ -258,7 +287,9 @@ class _Rows:
                 self.report.rows += 1
                 self._compare_row(label, row, folded.pop(str(row.pk), None))
             for key in folded:
-                self.report.add("missing row", f"{label} {key}", "the log says that it exists; the row is gone")
+                self.report.add(
+                    "missing row", f"{label} {key}", "the log says that it exists; the row is gone"
+                )
 
     def _compare_row(self, label: str, row: models.Model, folded: dict[str, bytes] | None) -> None:
         place = f"{label} {row.pk}"
@@ -277,16 +308,21 @@ class _Rows:
             value = plain(row._meta.get_field(name).value_from_object(row))
             if value in ("", None):
                 if name in folded and folded[name] not in (_digest(""), _digest(None)):
-                    self.report.add("altered row", place, f"its field {name} is empty; its last event says otherwise")
+                    self.report.add(
+                        "altered row", place, f"its field {name} is empty; its last event says otherwise"
+                    )
                 continue
             if openings is None:
                 openings = _openings_of(row)
             pointer = f"/payload/set/{name}"
             candidates = [salt for p, salt in openings if p == pointer]
             if name in folded and not any(
-                folded[name] == _digest({"commitment": commitment(salt, pointer, value)}) for salt in candidates
+                folded[name] == _digest({"commitment": commitment(salt, pointer, value)})
+                for salt in candidates
             ):
-                self.report.add("altered row", place, f"its field {name} does not open what its last event commits to")
+                self.report.add(
+                    "altered row", place, f"its field {name} does not open what its last event commits to"
+                )
 
 
 def _openings_of(row: models.Model) -> list[tuple[str, str]]:

@@ -10,7 +10,9 @@ from guardian.models import UserObjectPermissionBase
 from archive.models.base import Custodial
 from archive.models.people import User
 
-CODE = RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}\Z", _("Letters, digits, dot, dash and underscore; at most 40."))
+CODE = RegexValidator(
+    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}\Z", _("Letters, digits, dot, dash and underscore; at most 40.")
+)
 
 
 class CaseQuerySet(models.QuerySet):
@@ -133,13 +135,20 @@ class Source(Custodial):
     pseudonym = models.CharField(_("pseudonym"), max_length=200, blank=True)
     kind = models.CharField(_("kind"), max_length=12, choices=Kind, default=Kind.UNKNOWN)
     reliability = models.PositiveSmallIntegerField(
-        _("reliability, 0 to 100"), null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(100)]
+        _("reliability, 0 to 100"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0), MaxValueValidator(100)],
     )
-    consent_informed = models.CharField(_("informed consent"), max_length=8, choices=Answer, default=Answer.UNKNOWN)
+    consent_informed = models.CharField(
+        _("informed consent"), max_length=8, choices=Answer, default=Answer.UNKNOWN
+    )
     consent_scope = models.TextField(_("what the consent covers"), blank=True, max_length=4000)
     consent_date = models.DateField(_("given on"), null=True, blank=True)
     consent_ends = models.DateField(_("ends on"), null=True, blank=True)
-    may_be_public = models.CharField(_("may be shown in public"), max_length=8, choices=Answer, default=Answer.UNKNOWN)
+    may_be_public = models.CharField(
+        _("may be shown in public"), max_length=8, choices=Answer, default=Answer.UNKNOWN
+    )
     may_go_to_courts = models.CharField(
         _("may be handed to courts"), max_length=8, choices=Answer, default=Answer.UNKNOWN
     )

@@ -229,7 +229,17 @@ class Rendition(OfItem):
         POSTER = "poster", _("poster frame")
         PROXY = "proxy", _("proxy video")
 
-    recorded = ("item", "kind", "original_sha256", "recipe", "blob", "media_type", "width", "height", "made_at")
+    recorded = (
+        "item",
+        "kind",
+        "original_sha256",
+        "recipe",
+        "blob",
+        "media_type",
+        "width",
+        "height",
+        "made_at",
+    )
     derived = ("id",)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

@@ -24,7 +24,9 @@ class CustodyEvent(LogTable):
     hash = models.CharField(max_length=64)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["subject", "number"], name="event_number_once_per_subject")]
+        constraints = [
+            models.UniqueConstraint(fields=["subject", "number"], name="event_number_once_per_subject")
+        ]
 
 
 class CustodyOpening(LogTable):
@@ -39,7 +41,9 @@ class CustodyOpening(LogTable):
 class CustodyPending(LogTable):
     """Recorded, not yet sequenced. Emptied by the sequencer."""
 
-    event = models.OneToOneField(CustodyEvent, on_delete=models.PROTECT, primary_key=True, related_name="pending")
+    event = models.OneToOneField(
+        CustodyEvent, on_delete=models.PROTECT, primary_key=True, related_name="pending"
+    )
 
 
 class CustodyPosition(LogTable):

@@ -22,7 +22,15 @@ class User(AbstractBaseUser, PermissionsMixin, Custodial):
 
     recorded = ("is_active",)
     private = ("username", "name")
-    derived = ("id", "password", "last_login", "is_superuser", "language", "must_change_password", "created_at")
+    derived = (
+        "id",
+        "password",
+        "last_login",
+        "is_superuser",
+        "language",
+        "must_change_password",
+        "created_at",
+    )
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     username = models.CharField(_("sign-in name"), max_length=80, unique=True)

@@ -104,7 +104,9 @@ class Decision(OfItem):
     reason = models.CharField(max_length=4000, blank=True)
     by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="decisions")
     at = models.DateTimeField()
-    withdraws = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="withdrawn_by")
+    withdraws = models.OneToOneField(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="withdrawn_by"
+    )
     # What the person saw of the ranking: its version, place, score and reasons (numbers as text).
     shown = models.JSONField(default=dict, blank=True)
 

@@ -41,7 +41,9 @@ class Job(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["key"], condition=models.Q(state__in=["queued", "running"]), name="unfinished_job_once"
+                fields=["key"],
+                condition=models.Q(state__in=["queued", "running"]),
+                name="unfinished_job_once",
             )
         ]
         indexes = [

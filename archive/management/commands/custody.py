@@ -22,12 +22,16 @@ class Command(Base):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         commands = parser.add_subparsers(dest="act", required=True)
-        verify = commands.add_parser("verify", help="walk all events; exit 0 good, 1 bad, 3 could not check everything")
+        verify = commands.add_parser(
+            "verify", help="walk all events; exit 0 good, 1 bad, 3 could not check everything"
+        )
         verify.add_argument("--known", type=Path, help="a checkpoint that was kept elsewhere")
         verify.add_argument("--json", action="store_true", help="print the report as JSON")
         checkpoint = commands.add_parser("checkpoint", help="sign the head (Ed25519) and print it")
         checkpoint.add_argument("--out", type=Path, help="also write it to this file, to be kept elsewhere")
-        commands.add_parser("sequence", help="give waiting events their position now (the worker does so by itself)")
+        commands.add_parser(
+            "sequence", help="give waiting events their position now (the worker does so by itself)"
+        )
         commands.add_parser("key", help="print the public key that signs checkpoints")
 
     def work(self, *, act: str, **options: Any) -> None:
