@@ -283,7 +283,7 @@ class Amparo:
                 say("  Web, workers and database work. Ctrl-C stops them.")
 
     def meet(self) -> None:
-        """The first time, the demo and the sign-ins are made; after that nothing is, so only the address is said."""
+        """The first time, demo and sign-ins are made; after that nothing is, and only the address is said."""
         if not (self.data / "met").exists():
             say("Loading the demo")
             self.greeter = self.step("welcome", self.url, stdout=subprocess.PIPE)

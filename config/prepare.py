@@ -54,7 +54,7 @@ def compile_translations() -> None:
 
 
 def welcome(url: str) -> None:
-    """Load the demo if this instance has none; then say where to go and how to sign in. Once for an instance."""
+    """Load the demo and say where to go and how to sign in: once for an instance."""
     from config.instance import write_private
 
     kept, printed, link = settings.DATA_DIR / "sign-ins.txt", io.StringIO(), io.StringIO()
