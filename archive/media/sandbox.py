@@ -128,8 +128,10 @@ def command(
     rules = _filter_path()
     if not rules:
         return [*start, script + 'exec "$@"', "sandbox", *line, "--", *line_inside]
-    script += 'exec 9<"$1" || exit 126; shift; exec "$@"'
-    return [*start, script, "sandbox", rules, *line, "--seccomp", "9", "--", *line_inside]
+    taken = {source for source in (inputs or {}).values() if isinstance(source, int)}
+    free = next(number for number in range(9, 2, -1) if number not in taken)  # one digit: all that sh can redirect
+    script += f'exec {free}<"$1" || exit 126; shift; exec "$@"'
+    return [*start, script, "sandbox", rules, *line, "--seccomp", str(free), "--", *line_inside]
 
 
 def popen(
