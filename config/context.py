@@ -5,16 +5,17 @@ from django.http import HttpRequest
 
 from archive import access
 from archive.jobs import unserved_queues
-from archive.keys import KEYS
 
 
 def surroundings(request: HttpRequest) -> dict:
-    """Version, keys, whether this is a right-to-left page, and queues that nobody serves (signed-in people only)."""
+    """Version, light or dark, lines of the side list without use, and queues that nobody serves (signed-in people)."""
     user = getattr(request, "user", None)
     signed_in = bool(user and user.is_authenticated)
+    may_manage_people = signed_in and access.can(user, "manage_people")
     return {
         "version": settings.VERSION,
-        "keys": KEYS,
+        "theme": request.session.get("theme", "") if hasattr(request, "session") else "",
+        "hidden_lines": () if may_manage_people else ("accounts", "jobs", "system"),
         "unserved_queues": unserved_queues() if signed_in else [],
-        "may_manage_people": signed_in and access.can(user, "manage_people"),
+        "may_manage_people": may_manage_people,
     }
