@@ -8,8 +8,22 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
-# Decoders of still pictures that may run (Pillow's names). EPS, WMF and others that start programs are not among them.
-IMAGE_DECODERS = ["JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000", "ICO", "PPM", "QOI"]
+# Decoders of still pictures that may run: Pillow's name, its module, the types (libmagic's names) that it is tried on
+# first. EPS, WMF and others that start programs are not among them.
+IMAGE_DECODERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "JPEG": ("JpegImagePlugin", ("image/jpeg",)),
+    "PNG": ("PngImagePlugin", ("image/png", "image/apng")),
+    "GIF": ("GifImagePlugin", ("image/gif",)),
+    "WEBP": ("WebPImagePlugin", ("image/webp",)),
+    "TIFF": ("TiffImagePlugin", ("image/tiff",)),
+    "BMP": ("BmpImagePlugin", ("image/bmp", "image/x-ms-bmp")),
+    "DIB": ("BmpImagePlugin", ()),
+    "AVIF": ("AvifImagePlugin", ("image/avif",)),
+    "JPEG2000": ("Jpeg2KImagePlugin", ("image/jp2", "image/jpx")),
+    "ICO": ("IcoImagePlugin", ("image/vnd.microsoft.icon", "image/x-icon")),
+    "PPM": ("PpmImagePlugin", ("image/x-portable-pixmap", "image/x-portable-greymap", "image/x-portable-bitmap")),
+    "QOI": ("QoiImagePlugin", ("image/qoi",)),
+}
 
 # ffmpeg's demuxers that may run. Never: playlists and scripts (hls, dash, concat, image2, lavfi, sdp ...).
 AV_DEMUXERS = [

@@ -143,7 +143,7 @@ def look(
         "sample_s": 30,
         "json_bytes": JSON_BYTES,
         "exif": True,
-        "image_formats": formats.IMAGE_DECODERS,
+        "image_decoders": formats.IMAGE_DECODERS,
         "av_formats": ",".join(formats.AV_DEMUXERS),
         "not_media": sorted(formats.NOT_MEDIA),
         "image_renditions": list(image_renditions),
@@ -163,8 +163,10 @@ def understand(found: Look, *, file_name: str = "", declared_type: str = "") -> 
     size = clean.whole(found.fact("size"), 1 << 62) or 0
     if found.fact("size") is None:
         raise _failed(found.finished)
-    exif = clean.tree(found.fact("exiftool"))
+    exif = {name: value for name, value in clean.tree(found.fact("exiftool")).items() if not _ours(name)}
     av = clean.tree(found.fact("ffprobe"))
+    if isinstance(av.get("format"), dict):
+        av["format"].pop("filename", None)
     metadata = {name: tree for name, tree in (("exiftool", exif), ("ffprobe", av)) if tree}
     picture = found.fact("image") if isinstance(found.fact("image"), dict) else {}
     told = clean.text(found.fact("file_type"), 100)
@@ -192,6 +194,13 @@ def understand(found: Look, *, file_name: str = "", declared_type: str = "") -> 
     )
 
 
+def _ours(tag: str) -> bool:
+    """Whether exiftool speaks of the sandbox's copy here, not of the file."""
+    return tag.startswith(("ExifTool:ExifToolVersion", "SourceFile", "File:Directory")) or (
+        tag.startswith("File:File") and not tag.startswith("File:FileType")
+    )
+
+
 def _records(stream: bytes) -> Iterator[Record]:
     """The records in what the sandbox wrote; what is not one ends them."""
     position = 0
@@ -214,7 +223,7 @@ def _records(stream: bytes) -> Iterator[Record]:
 
 def _picture(picture: dict[str, Any], found: Look) -> dict[str, Any]:
     width, height = clean.whole(picture.get("width"), 1 << 31), clean.whole(picture.get("height"), 1 << 31)
-    orientation = clean.whole(picture.get("orientation"), 8) or 1
+    orientation = clean.whole(found.fact("orientation"), 8) or 1
     if orientation >= 5:
         width, height = height, width
     frames = found.fact("frames") if isinstance(found.fact("frames"), dict) else {}

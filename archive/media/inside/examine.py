@@ -8,6 +8,7 @@ Our side believes none of it.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -24,7 +25,7 @@ ASKED = json.loads(sys.argv[1])
 sys.path.append(ASKED["packages"])  # started without site: quicker, and no start-up hooks of other packages
 START = time.monotonic()
 
-from PIL import Image, ImageFile  # noqa: E402
+from PIL import Image, ImageFile, UnidentifiedImageError  # noqa: E402
 
 Image.MAX_IMAGE_PIXELS = None  # we look at the header ourselves, and say what we found
 
@@ -85,36 +86,40 @@ def image(mime: str) -> bool:
     """Decode a picture whole and make its renditions. False: no picture that we can open."""
     try:
         with at_most(ASKED["decode_s"]):
-            picture = Image.open(ORIGINAL, formats=ASKED["image_formats"])
-    except (OSError, SyntaxError, ValueError, TimeoutError, Image.DecompressionBombError) as problem:
+            picture = opened(mime)
+    except Exception as problem:  # noqa: BLE001 - decoders of hostile bytes raise anything
         tell("image_error", words(problem))
         return False
     with picture:
-        orientation = safely(lambda: picture.getexif().get(0x0112, 1), 1)
-        header = {
-            "format": picture.format,
-            "mode": picture.mode,
-            "width": picture.width,
-            "height": picture.height,
-            "orientation": orientation if isinstance(orientation, int) else 1,
-            "duration": safely(lambda: float(picture.info.get("duration") or 0), 0.0),
-        }
-        tell("image", header)
+        size = {"width": picture.width, "height": picture.height}
+        tell("image", {"format": picture.format, "mode": picture.mode, **size})
         if picture.width * picture.height > ASKED["max_pixels"] or not picture.width or not picture.height:
             return True
-        damage, flat = decode(picture, header["orientation"])
+        damage, flat = decode(picture)
         if damage:
             tell("image_damage", damage)
         if flat is not None:
             renditions(flat, ASKED["image_renditions"])
         elif damage:
             tell("image_undecodable", damage)
-    if picture.format not in ("JPEG", "MPO", "BMP", "PPM", "JPEG2000", "QOI", "TGA"):
-        frames()
+    if picture.format in ("GIF", "PNG", "WEBP", "AVIF", "TIFF"):
+        frames(picture.format)
     return True
 
 
-def decode(picture: Image.Image, orientation: int) -> tuple[str, Image.Image | None]:
+def opened(mime: str) -> Image.Image:
+    """The picture's header, by the one decoder that its type asks for; only if that fails by any that may run."""
+    likely = [form for form, (_, types) in ASKED["image_decoders"].items() if mime in types]
+    for forms in (likely, list(ASKED["image_decoders"])):
+        for form in forms:
+            importlib.import_module(f"PIL.{ASKED['image_decoders'][form][0]}")
+        with contextlib.suppress(UnidentifiedImageError):
+            if forms:
+                return Image.open(ORIGINAL, formats=forms)
+    raise UnidentifiedImageError("it was not recognised as a picture")
+
+
+def decode(picture: Image.Image) -> tuple[str, Image.Image | None]:
     """What is wrong with it (empty: nothing), and the picture upright, 8-bit RGB, no larger than the largest asked."""
     side = max((recipe["side"] for recipe in ASKED["image_renditions"]), default=320)
     try:
@@ -122,25 +127,38 @@ def decode(picture: Image.Image, orientation: int) -> tuple[str, Image.Image | N
             # JPEG alone: the whole stream is read, but fewer pixels are made of it.
             picture.draft(None, (side, side))
             picture.load()
-            return "", upright(picture, orientation, side)
+            return "", upright(picture, turned(picture), side)
     except TimeoutError as problem:
         return words(problem), None
     except MemoryError:
         return "needs more memory than it may use", None
-    except Exception as problem:  # noqa: BLE001 - decoders of hostile bytes raise anything
+    except Exception as problem:  # noqa: BLE001
         damage = words(problem)
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
-        with at_most(ASKED["decode_s"]), Image.open(ORIGINAL, formats=ASKED["image_formats"]) as again:
+        with at_most(ASKED["decode_s"]), Image.open(ORIGINAL, formats=[registered(picture)]) as again:
             again.draft(None, (side, side))
             again.load()
-            flat = upright(again, orientation, side)
+            flat = upright(again, turned(again), side)
             low, high = flat.convert("L").getextrema()
             return damage, flat if high - low > 4 else None
     except Exception as problem:  # noqa: BLE001
         return f"{damage}; {words(problem)}"[:300], None
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def registered(picture: Image.Image) -> str:
+    """The name of its decoder: several pictures in one JPEG are opened as the first."""
+    return "JPEG" if picture.format == "MPO" else str(picture.format)
+
+
+def turned(picture: Image.Image) -> int:
+    """EXIF orientation, 1 to 8. Asked for after decoding only: of some formats it decodes by itself."""
+    value = safely(lambda: picture.getexif().get(0x0112, 1), 1)
+    value = value if isinstance(value, int) and 1 <= value <= 8 else 1
+    tell("orientation", value)
+    return value
 
 
 def upright(picture: Image.Image, orientation: int, side: int) -> Image.Image:
@@ -224,15 +242,15 @@ def renditions(flat: Image.Image, recipes: list[dict]) -> None:
         tell("rendition", {"kind": recipe["kind"], "width": made.width, "height": made.height}, out.getvalue())
 
 
-def frames() -> None:
+def frames(form: str) -> None:
     """Count the frames of an animation and decode as many as the budget allows."""
     checked, budget = 0, ASKED["animation_pixels"]
     try:
-        with at_most(ASKED["decode_s"]), Image.open(ORIGINAL, formats=ASKED["image_formats"]) as picture:
+        with at_most(ASKED["decode_s"]), Image.open(ORIGINAL, formats=[form]) as picture:
             count = getattr(picture, "n_frames", 1)
             tell("frames", {"count": count})
             area = picture.width * picture.height
-            if count < 2 or picture.format == "TIFF":
+            if count < 2 or form == "TIFF":
                 return
             while checked < min(count, ASKED["animation_frames"]) and (checked + 1) * area <= budget:
                 picture.seek(checked)
