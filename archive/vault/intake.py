@@ -1,9 +1,10 @@
 """One pass over what comes in: hashed, sealed and written from the same buffer."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from itertools import cycle
 from typing import BinaryIO
 
 from archive.errors import BadInput, LimitExceeded
@@ -13,7 +14,10 @@ from archive.vault.storage import Draft
 Progress = Callable[[str, int, int | None], None]
 """Told (step's code, done so far, total or None): bytes while storing and checking, keys while rotating."""
 
-_WINDOW = 64  # chunks sealed in one go: 1 MiB
+_FIRST = (
+    8  # chunks sealed in the first go, 128 KiB: small files are many, and memory to clear costs them most
+)
+_WINDOW = 64  # chunks sealed in one go from then on: 1 MiB
 
 
 def silent(step: str, done: int, total: int | None = None) -> None:
@@ -30,17 +34,14 @@ def pour(
 ) -> tuple[bytes, int]:
     """Read to the end: hash, seal, write. Return (SHA-256, size). Without a draft, hash only.
 
-    From the second MiB on, one thread hashes while this one seals and writes the same buffer.
+    From the second buffer on, a thread hashes it while this one seals and writes it and fills the next.
     """
     digest, size, chunk = hashlib.sha256(), 0, 0
-    buffers = [memoryview(bytearray(_WINDOW * CHUNK))]
-    sealed = memoryview(bytearray(_WINDOW * SEALED))
     hashing: Future | None = None
     with closing(_Hasher()) as hasher:
         if draft:
             draft.write(memoryview(message.header))
-        while True:
-            plain = buffers[0]
+        for plain, sealed in _buffers():
             count = _fill(stream, plain)
             end = count < len(plain)
             size += count
@@ -51,7 +52,7 @@ def pour(
             if hashing:
                 hashing.result()
                 hashing = None
-            if end:
+            if end or not chunk:
                 digest.update(plain[:count])
             else:
                 hashing = hasher.start(digest, plain)
@@ -59,11 +60,21 @@ def pour(
                 draft.write(sealed[: message.seal_into(chunk, plain[:count], sealed, end=end)])
             progress("store", size, expected_size)
             if end:
-                return digest.digest(), size
-            chunk += _WINDOW
-            if len(buffers) == 1:
-                buffers.append(memoryview(bytearray(_WINDOW * CHUNK)))
-            buffers.reverse()
+                break
+            chunk += len(plain) // CHUNK
+    return digest.digest(), size
+
+
+def _buffers() -> Iterator[tuple[memoryview, memoryview]]:
+    """Room for plain and for sealed bytes: little at first, then more, the plain in turn from two buffers."""
+
+    def room(chunks: int, size: int) -> memoryview:
+        return memoryview(bytearray(chunks * size))
+
+    yield room(_FIRST, CHUNK), room(_FIRST, SEALED)
+    one, sealed = room(_WINDOW, CHUNK), room(_WINDOW, SEALED)
+    yield one, sealed
+    yield from cycle([(room(_WINDOW, CHUNK), sealed), (one, sealed)])
 
 
 class _Hasher:

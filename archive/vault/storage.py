@@ -141,15 +141,18 @@ class Folder:
         return True
 
     def replace_small(self, name: str, data: bytes) -> None:
-        with _Temp(self._temp) as temp:
-            temp.write_all(data)
-            os.fsync(temp.fd)
-            os.rename(temp.path, self.path(name))
-            _sync_folder(self.path(name).parent)
+        self._place(name, data)
+        _sync_folder(self.path(name).parent)
 
     def path(self, name: str) -> Path:
         """Where a file of the vault lies."""
         return self.root / name if name == "vault.json" else self.root / name[:2] / name
+
+    def _place(self, name: str, data: bytes) -> None:
+        with _Temp(self._temp) as temp:
+            temp.write_all(data)
+            os.fsync(temp.fd)
+            os.rename(temp.path, self.path(name))
 
     def _listed(self, form: re.Pattern[str]) -> Iterator[str]:
         for i in range(256):
@@ -182,8 +185,8 @@ class FolderDraft:
             if path.exists():
                 os.fsync(shard)
                 return False
-            self._folder.replace_small(key_name, key)
-            os.rename(self._file.path, path)
+            self._folder._place(key_name, key)
+            os.rename(self._file.path, path)  # after the key, in the same folder: journals keep that order
             os.fsync(shard)
             return True
         finally:

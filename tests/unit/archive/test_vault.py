@@ -34,7 +34,18 @@ from archive.vault.store import CONTEXT, KEY_CONTEXT
 MIB = 1024 * 1024
 KEK = LocalKey(bytes(range(32)))
 OTHER = LocalKey(bytes(32))
-SIZES = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, MIB - 1, MIB, MIB + 1, 3 * MIB + 12345]
+SIZES = [
+    0,
+    1,
+    CHUNK - 1,
+    CHUNK,
+    CHUNK + 1,
+    128 * 1024,
+    1152 * 1024,
+    2176 * 1024,
+    3200 * 1024,
+    3 * MIB + 12345,
+]
 
 
 def pattern(size: int) -> bytes:
@@ -130,7 +141,7 @@ def test_same_bytes_twice_are_stored_once(held: Vault, folder: Folder):
 def test_progress_counts_bytes(held: Vault):
     seen: list[tuple] = []
     put(held, pattern(2 * MIB + 1), expected_size=2 * MIB + 1, progress=lambda *step: seen.append(step))
-    assert seen == [("store", n, 2 * MIB + 1) for n in (MIB, 2 * MIB, 2 * MIB + 1)]
+    assert seen == [("store", n, 2 * MIB + 1) for n in (MIB // 8, MIB + MIB // 8, 2 * MIB + 1)]
 
 
 @pytest.mark.parametrize(
@@ -508,14 +519,14 @@ def test_bytes_are_durable_before_their_name_and_the_name_before_the_answer(held
         lambda a, b: order.append("name key" if str(b).endswith(".key") else "name blob") or rename(a, b),
     )
     put(held, pattern(5000))
-    expected = ["sync blob", "sync key", "name key", "sync folder", "name blob", "sync folder"]
+    expected = ["sync blob", "sync key", "name key", "name blob", "sync folder"]
     assert order == expected
     order.clear()
     put(held, pattern(5000), expected_sha256=sha(pattern(5000)))
     assert order == ["sync folder"], "'it is there already' must be as durable as 'it was stored'"
 
 
-@pytest.mark.parametrize("step", range(1, 7))
+@pytest.mark.parametrize("step", range(1, 6))
 def test_killed_before_any_durable_step_nothing_is_half_there(tmp_path: Path, step: int):
     """Guards promise 2: SIGKILL before the nth sync or rename; then the same bytes go in and check out."""
     program = f"""
