@@ -106,9 +106,7 @@ def get(name: str) -> ModelEntry:
         return models()[name]
     except KeyError:
         known = ", ".join(models())
-        raise BadInput(
-            f"No model is registered under the name {name!r}. Registered are: {known}."
-        ) from None
+        raise BadInput(f"No model is registered under the name {name!r}. Registered are: {known}.") from None
 
 
 def folder() -> Path:
@@ -323,5 +321,7 @@ def _source(file: ModelFile, mirror: str) -> Iterator[BinaryIO]:
     if urlsplit(url).scheme not in ("https", "http"):
         raise ModelUnavailable(f"{file.name} has no http or https address in models.toml.")
     request = urllib.request.Request(url, headers={"User-Agent": "amparo-models"})
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as stream:  # pinned by hash, so any answer is safe
+    with urllib.request.urlopen(
+        request, timeout=TIMEOUT_S
+    ) as stream:  # pinned by hash, so any answer is safe
         yield stream

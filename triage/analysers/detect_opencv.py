@@ -69,7 +69,11 @@ class FacesHaar(Analyser):
             )
             rows = [(box, _share(weight)) for box, weight in zip(boxes, weights, strict=True)]
             found.append(
-                [Detection("face", score, _relative(box, width, height)) for box, score in rows if score >= least]
+                [
+                    Detection("face", score, _relative(box, width, height))
+                    for box, score in rows
+                    if score >= least
+                ]
             )
         return found
 

@@ -23,7 +23,11 @@ class FacesYunet(Analyser):
             height, width = pixels.shape[:2]
             found.append(
                 [
-                    Detection("face", float(row[-1]), (row[0] / width, row[1] / height, row[2] / width, row[3] / height))
+                    Detection(
+                        "face",
+                        float(row[-1]),
+                        (row[0] / width, row[1] / height, row[2] / width, row[3] / height),
+                    )
                     for row in self.net(pixels).tolist()
                 ]
             )

@@ -93,7 +93,9 @@ def _yolo_openvino(runtime: Runtime, entry: ModelEntry, copy: Path) -> Callable[
     streams = {"NUM_STREAMS": runtime.lanes, "INFERENCE_NUM_THREADS": max(runtime.lanes, os.cpu_count() or 1)}
     compiled = core.compile_model(network, "CPU", streams)
     side = entry.input_size
-    if list(network.input().shape) != [1, 3, side, side] or network.output().shape[1] != 4 + len(entry.classes):
+    if list(network.input().shape) != [1, 3, side, side] or network.output().shape[1] != 4 + len(
+        entry.classes
+    ):
         raise ModelUnavailable(f"The shapes of {entry.name} are not those in models.toml.")
     score, overlap = float(entry.thresholds["score"]), float(entry.thresholds["overlap"])
 
@@ -140,7 +142,9 @@ def _yunet(runtime: Runtime, entry: ModelEntry, copy: Path) -> Callable[[], Net]
     score, overlap = float(entry.thresholds["score"]), float(entry.thresholds["overlap"])
 
     def session() -> Net:
-        network = cv2.FaceDetectorYN.create(str(copy / entry.files[0].name), "", (320, 320), score, overlap, 300)
+        network = cv2.FaceDetectorYN.create(
+            str(copy / entry.files[0].name), "", (320, 320), score, overlap, 300
+        )
 
         def net(pixels: Any) -> Any:
             height, width = pixels.shape[:2]

@@ -117,7 +117,9 @@ def signature(frame: Any) -> "numpy.ndarray[Any, Any]":
     kind = frame.format
     if kind.components and kind.components[0].bits == 8 and kind.is_planar and not kind.is_rgb:
         plane = frame.planes[0]
-        luma = numpy.frombuffer(plane, numpy.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+        luma = numpy.frombuffer(plane, numpy.uint8).reshape(-1, plane.line_size)[
+            : frame.height, : frame.width
+        ]
     else:
         luma = frame.reformat(width=64, height=36, format="gray").to_ndarray()
     return luma[:: max(1, luma.shape[0] // 36), :: max(1, luma.shape[1] // 64)].astype(numpy.int16)

@@ -90,7 +90,9 @@ class Remote(RawIOBase):
         return self.place
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self.place = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.place, os.SEEK_END: self.size}[whence])
+        self.place = max(
+            0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.place, os.SEEK_END: self.size}[whence]
+        )
         return self.place
 
     def read(self, size: int = -1) -> bytes:
@@ -214,8 +216,10 @@ def lane(line: Line, chosen: list[Analyser], sampling: decode.Sampling) -> None:
         number, looked = head["id"], Looked(chosen)
         line.send({"begun": number})
         try:
-            for batch in ahead(frames_of(line, head, sampling)) if head["kind"] == "video" else frames_of(
-                line, head, sampling
+            for batch in (
+                ahead(frames_of(line, head, sampling))
+                if head["kind"] == "video"
+                else frames_of(line, head, sampling)
             ):
                 looked.add(batch)
                 line.send({"alive": number})
@@ -229,7 +233,12 @@ def lane(line: Line, chosen: list[Analyser], sampling: decode.Sampling) -> None:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             answer = {"failed": number, "code": "model-failed"}
         else:
-            answer = {"done": number, "at_ms": looked.at_ms, "found": looked.found, "truncated": looked.truncated}
+            answer = {
+                "done": number,
+                "at_ms": looked.at_ms,
+                "found": looked.found,
+                "truncated": looked.truncated,
+            }
         line.answers.pop(number, None)
         line.send({**answer, "memory": _memory()})
 
@@ -257,7 +266,9 @@ def main(weights: str) -> None:
         print(error.sentence, file=sys.stderr)
         line.send({"refused": "weights"})
         return
-    line.send({"ready": {"analysers": [a.name for a in lanes[0]], "versions": _versions()}, "memory": _memory()})
+    line.send(
+        {"ready": {"analysers": [a.name for a in lanes[0]], "versions": _versions()}, "memory": _memory()}
+    )
     for chosen in lanes:
         threading.Thread(target=lane, args=(line, chosen, sampling), daemon=True).start()
     line.listen()
@@ -274,8 +285,16 @@ def _versions() -> dict[str, str]:
     """The libraries that take part, as they say themselves."""
     import av  # noqa: F401  every video goes through it
 
-    names = {"cv2": "opencv", "av": "av", "ultralytics": "ultralytics", "openvino": "openvino", "torch": "torch"}
-    return {name: str(sys.modules[m].__version__).split("-")[0] for m, name in names.items() if m in sys.modules}
+    names = {
+        "cv2": "opencv",
+        "av": "av",
+        "ultralytics": "ultralytics",
+        "openvino": "openvino",
+        "torch": "torch",
+    }
+    return {
+        name: str(sys.modules[m].__version__).split("-")[0] for m, name in names.items() if m in sys.modules
+    }
 
 
 if __name__ == "__main__":

@@ -233,7 +233,11 @@ class ModelProcess:
             if self._run and self._is_worn() and not self._run.sent:
                 self._kill()
             room = 1 if alone else self.ahead
-            while not ended and (not self._run or len(self._run.sent) < room) and not (self._run and self._is_worn()):
+            while (
+                not ended
+                and (not self._run or len(self._run.sent) < room)
+                and not (self._run and self._is_worn())
+            ):
                 work = alone[0] if alone else again.popleft() if again else next(waiting, None)
                 if work is None:
                     ended = True
@@ -275,7 +279,9 @@ class ModelProcess:
 
     def _is_worn(self) -> bool:
         run = self._run
-        return bool(run) and (run.items >= self.limits.items or run.memory > self.limits.soft_memory_mb * wire.MIB)
+        return bool(run) and (
+            run.items >= self.limits.items or run.memory > self.limits.soft_memory_mb * wire.MIB
+        )
 
     def _send(self, work: Work) -> None:
         self.start()
@@ -318,7 +324,8 @@ class ModelProcess:
 
     def _is_overdue(self, sent: _Sent, now: float) -> bool:
         return bool(sent.begun) and (
-            now - sent.heard > self.limits.stall_s or now - sent.begun > sent.work.limit_s + self.limits.stall_s
+            now - sent.heard > self.limits.stall_s
+            or now - sent.begun > sent.work.limit_s + self.limits.stall_s
         )
 
     def _outcome(self, sent: _Sent, event: dict[str, Any], now: float) -> Outcome:
@@ -424,7 +431,9 @@ def checked(untrusted: dict[str, Any], analysers: list[Analyser]) -> tuple[Looke
     at_ms, rows = untrusted["at_ms"], untrusted["found"]
     if not 0 < len(at_ms) <= MAX_FRAMES or len(rows) > MAX_FOUND:
         raise ValueError("more frames or detections than can be")
-    if not all(_whole(ms, 1 << 40) for ms in at_ms) or any(a > b for a, b in zip(at_ms, at_ms[1:], strict=False)):
+    if not all(_whole(ms, 1 << 40) for ms in at_ms) or any(
+        a > b for a, b in zip(at_ms, at_ms[1:], strict=False)
+    ):
         raise ValueError("frame times are not in order")
     found: list[list[Found]] = [[] for _ in analysers]
     for row in rows:
@@ -434,7 +443,9 @@ def checked(untrusted: dict[str, Any], analysers: list[Analyser]) -> tuple[Looke
         if score > 10_000 or x + w > 100_000 or y + h > 100_000 or not w or not h:
             raise ValueError("a score or a box lies outside")
         box = tuple(Decimal(v).scaleb(-5) for v in (x, y, w, h))
-        found[which].append(Found(at_ms[frame], analysers[which].classes[label], Decimal(score).scaleb(-4), box))
+        found[which].append(
+            Found(at_ms[frame], analysers[which].classes[label], Decimal(score).scaleb(-4), box)
+        )
     frames, truncated = tuple(at_ms), untrusted.get("truncated") is True
     return tuple(
         Looked(analyser.name, frames, tuple(sorted(some, key=Found.order)), truncated)
@@ -450,7 +461,9 @@ def _versions(untrusted: object) -> dict[str, str]:
     if not isinstance(untrusted, dict) or len(untrusted) > 20:
         return {}
     plain = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,40}\Z")
-    return {k: v for k, v in untrusted.items() if isinstance(v, str) and plain.match(str(k)) and plain.match(v)}
+    return {
+        k: v for k, v in untrusted.items() if isinstance(v, str) and plain.match(str(k)) and plain.match(v)
+    }
 
 
 __all__ = ["Limits", "ModelProcess", "Outcome", "SandboxUnavailable", "Work"]

@@ -1,9 +1,9 @@
 """Frames between our process and the model process: a JSON head and a body of bytes, both bounded.
 
-    4 bytes  length of the head, big-endian
-    8 bytes  length of the body
-    head     UTF-8 JSON object
-    body     bytes
+4 bytes  length of the head, big-endian
+8 bytes  length of the body
+head     UTF-8 JSON object
+body     bytes
 """
 
 import json
