@@ -1,0 +1,79 @@
+"""Every test run has an instance folder of its own; no test touches ./instance.
+
+Tests find the cast in tests/cast.py and the database's owner in tests/superuser.py.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.test import TransactionTestCase
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def point_settings_at(folder: Path) -> dict[str, object]:
+    """The settings of an instance that lives in `folder`, for these tests and for the processes they start."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return {
+        "DATA_DIR": folder,
+        "VAULT_DIR": folder / "vault",
+        "SCRATCH_DIR": folder / "scratch",
+        "MODELS_DIR": folder / "models",
+        "LOG_DIR": folder / "logs",
+        "VAULT_KEY_FILE": folder / "keys" / "vault.key",
+        "SIGNING_KEY_FILE": folder / "keys" / "signing.key",
+    }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any connection is opened: a folder, keys, and a database file that threads and processes can share."""
+    folder = Path(tempfile.mkdtemp(prefix="amparo-tests-")).resolve()
+    owner = os.getpid()
+    atexit.register(lambda: shutil.rmtree(folder, ignore_errors=True) if os.getpid() == owner else None)
+    for name, value in point_settings_at(folder).items():
+        setattr(settings, name, value)
+    os.environ["AMPARO_DATA"] = str(folder)
+    os.environ["YOLO_CONFIG_DIR"] = str(folder / "scratch" / "ultralytics")
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.STORAGES = settings.STORAGES | {
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    }
+    settings.WHITENOISE_AUTOREFRESH = True
+    if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = str(folder / "test.sqlite3")
+    from config import instance
+
+    instance.create()
+
+
+@pytest.fixture
+def instance(settings, tmp_path: Path) -> Path:
+    """A fresh instance folder with its own keys and an empty vault, for tests that look at files on disk."""
+    from config import instance
+
+    folder = tmp_path / "instance"
+    for name, value in point_settings_at(folder).items():
+        setattr(settings, name, value)
+    instance.create()
+    return folder
+
+
+def _tear_down_as_superuser(self: TransactionTestCase) -> None:
+    """Empty the tables after a transactional test. Only the database's owner can, so the harness acts as one."""
+    from archive.access import ROLES
+    from tests.superuser import superuser
+
+    with superuser():
+        _tear_down(self)
+    for role in ROLES:
+        Group.objects.get_or_create(name=role)
+
+
+_tear_down = TransactionTestCase._fixture_teardown
+TransactionTestCase._fixture_teardown = _tear_down_as_superuser
