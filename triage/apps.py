@@ -7,4 +7,8 @@ class TriageConfig(AppConfig):
     name = "triage"
 
     def ready(self) -> None:
+        from archive.views import suggestions
         from triage import pipeline  # noqa: F401  declares its jobs
+        from triage.suggesting import Offer
+
+        suggestions.register(Offer())

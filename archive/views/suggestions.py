@@ -76,6 +76,7 @@ class Full:
     reasons: Sequence[Reason] = ()
     shots_ms: Sequence[int] = ()
     state: str = ""
+    notice: str = ""
     step_ms: int = 500
 
 

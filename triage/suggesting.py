@@ -1,0 +1,136 @@
+"""What this floor offers to the archive's screens: suggestions for cards, panels, filters. See archive.views.suggestions."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+
+from archive.models import Case, Item
+from archive.views.suggestions import Box, Brief, Class, Full, Lane, Model, Reason
+from triage import queue, registry, standing
+from triage.models import Analysis, Detection, Seen, Standing
+
+MOST_BOXES = 4000
+MOST_LANES = 8
+STEP_MS = 1000
+
+
+class Offer:
+    """Suggestions out of this floor's tables."""
+
+    def brief(self, items: Iterable[Item]) -> dict[UUID, Brief]:
+        """Score and classes for the cards of one page: two queries."""
+        ids = [item.pk for item in items]
+        labels: dict[UUID, list[str]] = defaultdict(list)
+        for item, label, most in Seen.objects.filter(item_id__in=ids).values_list("item_id", "label", "most_at_once"):
+            labels[item].append(_times(label, most))
+        rows = {row.pk: row for row in Standing.objects.filter(pk__in=ids)}
+        return {pk: Brief(score_of(rows.get(pk)), tuple(labels[pk])) for pk in ids}
+
+    def full(self, item: Item) -> Full:
+        """Boxes, lanes, models and reasons of one item."""
+        analyses = standing.current_analyses([item.pk]).get(item.pk, {})
+        row = queue.stands(item)
+        found = list(
+            Detection.objects.filter(analysis__in=[a.pk for a in analyses.values()]).order_by("at_ms", "-confidence")[
+                :MOST_BOXES
+            ]
+        )
+        timed = item.kind == Item.Kind.VIDEO
+        lanes, step = _lanes(found, analyses.values()) if timed else ([], STEP_MS)
+        seen = list(item.seen.all())
+        spans = {lane.label: lane.spans for lane in lanes}
+        return Full(
+            score=score_of(row),
+            labels=tuple(_times(s.label, s.most_at_once) for s in seen),
+            chips=tuple(_chip(s, spans.get(s.label, ()), timed) for s in seen),
+            boxes=[_box(d, timed) for d in found],
+            lanes=lanes[:MOST_LANES],
+            models=[Model(f"{a.model} ({a.get_task_display()})", a.weights_sha256, a.finished_at) for a in analyses.values()],
+            reasons=reasons_of(row),
+            shots_ms=sorted({start for lane in lanes for start, _end in lane.spans}),
+            state=_state(row, bool(analyses)),
+            notice=registry.notice(),
+            step_ms=step,
+        )
+
+    def classes(self, case: Case) -> list[Class]:
+        """Suggested classes of a case, the most frequent first."""
+        return [Class(label, number) for label, number in queue.classes(case)]
+
+    def having(self, items: QuerySet[Item], label: str) -> QuerySet[Item]:
+        """Items in which a class is suggested now."""
+        return items.filter(seen__label=label)
+
+
+def score_of(row: Standing | None) -> float | None:
+    """An item's score in points, if it has one."""
+    return float(row.value) if row is not None and row.value is not None else None
+
+
+def reasons_of(row: Standing) -> list[Reason]:
+    """'criterion: contribution', with bars measured against the weightiest."""
+    most = max((abs(float(r["contribution"])) for r in row.reasons), default=0.0) or 1.0
+    return [
+        Reason(
+            words=f"{r['criterion']}: {r['why']}" if r.get("why") else r["criterion"],
+            contribution=float(r["contribution"]),
+            share=abs(float(r["contribution"])) / most,
+            machine=bool(r["machine"]),
+        )
+        for r in row.reasons
+    ]
+
+
+def _state(row: Standing, analysed: bool) -> str:
+    if analysed and not row.why_unscored:
+        return _("A model has looked and suggests nothing.")
+    return _(row.why_unscored) if row.why_unscored else ""
+
+
+def _times(label: str, most: int) -> str:
+    return f"{label} × {most}" if most > 1 else label
+
+
+def _chip(seen: Seen, spans: Sequence[tuple[int, int]], timed: bool) -> str:
+    said = f"{_times(seen.label, seen.most_at_once)} {seen.confidence:.2f}"
+    if timed and spans:
+        said += f" · {spans[0][0] // 1000}–{-(-spans[-1][1] // 1000)} s"
+    return said
+
+
+def _box(found: Detection, timed: bool) -> Box:
+    return Box(
+        label=found.label,
+        confidence=float(found.confidence),
+        x=float(found.x),
+        y=float(found.y),
+        width=float(found.width),
+        height=float(found.height),
+        at_ms=found.at_ms if timed else None,
+    )
+
+
+def _lanes(found: Sequence[Detection], analyses: Iterable[Analysis]) -> tuple[list[Lane], int]:
+    """When each class was suggested: from each sampled frame that has it to the next one. The fullest lane first."""
+    looked = sorted({at for analysis in analyses for at in analysis.looked_at_ms})
+    gaps = sorted(b - a for a, b in zip(looked, looked[1:], strict=False))
+    step = gaps[len(gaps) // 2] if gaps else STEP_MS
+    following = dict(zip(looked, [*looked[1:], (looked[-1] if looked else 0) + step], strict=True))
+    frames: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    for detection in found:
+        frames[detection.label][detection.at_ms] += 1
+    lanes = []
+    for label, at in frames.items():
+        spans: list[tuple[int, int]] = []
+        for start in sorted(at):
+            end = following.get(start, start + step)
+            if spans and spans[-1][1] >= start:
+                spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+            else:
+                spans.append((start, end))
+        lanes.append(Lane(label, max(at.values()), spans))
+    lanes.sort(key=lambda lane: (-sum(end - start for start, end in lane.spans), lane.label))
+    return lanes, step

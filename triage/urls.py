@@ -1,0 +1,13 @@
+"""Routes of triage."""
+
+from django.urls import path
+
+from triage.views import review
+
+urlpatterns = [
+    path("cases/<str:code>/review/", review.queue_page, name="review"),
+    path("cases/<str:code>/review/undo", review.undo, name="review-undo"),
+    path("review/<uuid:item_id>/", review.item, name="review-item"),
+    path("review/<uuid:item_id>/decide", review.decide, name="review-decide"),
+    path("review/<uuid:item_id>/postpone", review.postpone, name="review-postpone"),
+]
