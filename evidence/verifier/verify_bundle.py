@@ -687,7 +687,7 @@ class Check:
         for where, row in self._list("data/detections.json"):
             at, event = self._take(where, row, waiting)
             for field in ("weights_sha256", "result_sha256"):
-                same = row[field] == event["payload"][field]
+                same = row[field] == event["payload"]["set"][field]
                 need(same, f"{where} names another {field} than event {at[1]} of {at[0]}")
             found = hashlib.sha256(canonical(row["result"])).hexdigest()
             need(found == row["result_sha256"], f"{where}: the detections are not those that were recorded")

@@ -1,0 +1,418 @@
+"""What lies in a bundle's data folder, made from the custody log: docs/bundle.md says every file and field.
+
+What a reader can compare with an event (items, acquisitions, claims, decisions, runs of models) is taken out of the
+events themselves, not out of the tables, so that a bundle cannot say what the log does not.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from archive.custody import Actor
+from archive.custody.canonical import ZERO_HASH, canonical, event_hash
+from archive.custody.checkpoint import sign_checkpoint
+from archive.custody.sequence import sequence
+from archive.errors import Damaged
+from archive.models import CustodyEvent, Item, Source
+from archive.vault import Progress, silent
+from evidence import bag
+from evidence.disclosure import WITHHELD, Disclosure
+from evidence.models import Bundle
+from triage.models import Detection
+from triage.results import Found, canonical_result
+
+CHUNK = 100
+NOT_A_FINDING = "machine suggestion, not a finding; score uncalibrated"
+DECIDED = ("item.decided", "item.decision_withdrawn")
+COLUMNS = {
+    "metadata/items": (
+        "code id file_name path sha256 size kind media_type condition width height duration_ms received_at source "
+        "decision acquisitions claims findings renditions tags notes"
+    ).split(),
+    "metadata/sources": (
+        "code id pseudonym kind reliability consent_informed consent_scope consent_date consent_ends may_be_public "
+        "may_go_to_courts legal_basis"
+    ).split(),
+    "decisions": "item value reason time actor/id actor/role withdraws id subject number event".split(),
+    "detections": (
+        "item note task model analyser version weights_sha256 parameters frames truncated result result_sha256 time "
+        "subject number event"
+    ).split(),
+}
+
+
+# --- the log, read for a bundle -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of the log, with those of its values that are given out."""
+
+    body: dict[str, Any]
+    raw: bytes
+    hash: str
+    position: int | str
+    opened: dict[str, tuple[str, Any]]  # salt and value by pointer
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """What names this event in another file."""
+        return {"subject": self.body["subject"], "number": self.body["number"], "event": self.hash}
+
+    def value(self, pointer: str, committed: Any) -> Any:
+        """A field's value: as it stands, as it was opened, or that it is withheld."""
+        if not isinstance(committed, dict) or list(committed) != ["commitment"]:
+            return committed
+        return self.opened[pointer][1] if pointer in self.opened else WITHHELD
+
+    def values(self) -> dict[str, Any]:
+        """The fields that a change set."""
+        fields = self.body["payload"].get("set", {})
+        return {name: self.value(f"/payload/set/{name}", value) for name, value in fields.items()}
+
+    @property
+    def reason(self) -> Any:
+        """The reason that was given for the act."""
+        return self.value("/reason", self.body["reason"])
+
+    @property
+    def actor_name(self) -> Any:
+        """The actor's name, or that it is withheld."""
+        return self.value("/actor/name", self.body["actor"]["name"])
+
+
+def chains(subjects: list[str], disclosure: Disclosure) -> Iterator[tuple[str, list[Event]]]:
+    """All events of each subject, in order. Raises Damaged where a chain does not hold: nothing unsound goes out."""
+    rows = CustodyEvent.objects.filter(subject__in=subjects).order_by("subject", "number")
+    held: dict[str, list[Event]] = {subject: [] for subject in subjects}
+    for row in rows.select_related("position").prefetch_related("openings"):
+        raw = bytes(row.canonical)
+        body = json.loads(raw)
+        before = held[row.subject][-1].hash if held[row.subject] else ZERO_HASH
+        sound = event_hash(raw).hex() == row.hash and body["previous"] == before
+        if not sound or body["number"] != len(held[row.subject]) + 1:
+            raise Damaged(
+                f"The custody chain of {row.subject} does not hold at event {row.number}. Nothing was exported: run "
+                "`manage.py custody verify` and keep the database as it is."
+            )
+        opened = {
+            o.pointer: (o.salt, o.value) for o in row.openings.all() if disclosure.opens(body, o.pointer)
+        }
+        position = row.position.position if hasattr(row, "position") else "pending"
+        held[row.subject].append(Event(body, raw, row.hash, position, opened))
+    yield from held.items()
+
+
+# --- writing ------------------------------------------------------------------------------------------------
+
+
+def cell(value: Any) -> str:
+    """A JSON value as a CSV cell; an apostrophe goes before what a spreadsheet could take for a formula."""
+    text = "" if value is None else value if isinstance(value, str) else canonical(value).decode()
+    risky = text[:1] in ("\t", "\r", "\n") or text.lstrip()[:1] in tuple("=+-@'＝＋－＠")
+    return "'" + text if text and risky else text
+
+
+def pick(row: dict, column: str) -> Any:
+    """The value of a column: a path of keys with slashes between."""
+    value: Any = row
+    for key in column.split("/"):
+        value = value[key]
+    return value
+
+
+class Table:
+    """A JSON list, one entry a line, and the CSV file that says the same."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.columns, self.count = COLUMNS[name], 0
+        self._json = (folder / f"{name}.json").open("xb")
+        self._csv = (folder / f"{name}.csv").open("x", encoding="utf-8-sig", newline="")
+        self._rows = csv.writer(self._csv)
+        self._rows.writerow(self.columns)
+        self._json.write(b"[\n")
+
+    def add(self, row: dict) -> None:
+        """Add an entry to both."""
+        self._json.write((b",\n" if self.count else b"") + canonical(row))
+        self._rows.writerow([cell(pick(row, column)) for column in self.columns])
+        self.count += 1
+
+    def close(self) -> None:
+        """End both files."""
+        self._json.write(b"\n]\n" if self.count else b"]\n")
+        self._json.close()
+        self._csv.close()
+
+
+class Lines:
+    """A JSON list without a table beside it."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._count = file.open("xb"), 0
+        self._file.write(b"[\n")
+
+    def add(self, row: dict) -> None:
+        """Add an entry."""
+        self._file.write((b",\n" if self._count else b"") + canonical(row))
+        self._count += 1
+
+    def close(self) -> None:
+        """End the file."""
+        self._file.write(b"\n]\n" if self._count else b"]\n")
+        self._file.close()
+
+
+class Custody:
+    """The four files under data/custody that are written event by event."""
+
+    def __init__(self, folder: Path) -> None:
+        self.events = self.subjects = self.opened = self.withheld = self.pending = 0
+        self._events = (folder / "events.jsonl").open("xb")
+        self._openings = (folder / "openings.jsonl").open("xb")
+        self._positions, self._subjects = Lines(folder / "positions.json"), Lines(folder / "subjects.json")
+
+    def add(self, subject: str, events: list[Event]) -> None:
+        """Add one subject's whole chain."""
+        for event in events:
+            self._events.write(event.raw + b"\n")
+            self._positions.add({**event.place, "position": event.position})
+            at = {"subject": subject, "number": event.body["number"]}
+            for pointer, (salt, value) in sorted(event.opened.items()):
+                self._openings.write(
+                    canonical({**at, "pointer": pointer, "salt": salt, "value": value}) + b"\n"
+                )
+            self.opened += len(event.opened)
+            self.pending += event.position == "pending"
+        self._subjects.add({"subject": subject, "events": len(events), "tip": events[-1].hash})
+        self.events, self.subjects = self.events + len(events), self.subjects + 1
+
+    def close(self) -> None:
+        """End all four."""
+        for each in (self._events, self._openings, self._positions, self._subjects):
+            each.close()
+
+
+# --- the whole ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Page:
+    """What the report says of one item."""
+
+    item: dict[str, Any]
+    events: list[Event]
+    decisions: list[dict[str, Any]] = field(default_factory=list)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Contents:
+    """What was written, for the statement and the report."""
+
+    case: dict[str, Any]
+    case_events: list[Event]
+    request: Event
+    originals: list[tuple[str, str, int]]  # path, SHA-256, size
+    sources: list[dict[str, Any]]
+    pages: list[Page]  # the first ones, as many as the report shows
+    checkpoint: str
+    items: int = 0
+    events: int = 0
+    subjects: int = 0
+    pending: int = 0
+    decisions: int = 0
+    runs: int = 0
+    models: frozenset[tuple[str, str]] = frozenset()  # name and weights' SHA-256 (empty: built into OpenCV)
+
+
+class _Writers:
+    """All open files of a data folder, closed together."""
+
+    def __init__(self, data: Path) -> None:
+        for name in ("metadata", "custody"):
+            (data / name).mkdir()
+        self.items, self.sources = Table(data, "metadata/items"), Table(data, "metadata/sources")
+        self.decisions, self.detections = Table(data, "decisions"), Table(data, "detections")
+        self.custody = Custody(data / "custody")
+
+    def __enter__(self) -> "_Writers":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for each in (self.items, self.sources, self.decisions, self.detections, self.custody):
+            each.close()
+
+
+def write(bundle: Bundle, data: Path, *, actor: Actor, pages: int, progress: Progress = silent) -> Contents:
+    """Write everything but the originals and the report into an empty folder.
+
+    Gives waiting events their positions first, and signs a checkpoint last, so that it covers what is given out.
+    Raises Damaged, KeyUnavailable.
+    """
+    sequence()
+    disclosure = Disclosure(bundle.disclosed)
+    with _Writers(data) as out:
+        contents = _begin(bundle, disclosure, out)
+        sources: set[str] = set()
+        models: set[tuple[str, str]] = set()
+        for item, events in _items(bundle, disclosure):
+            page = _page(item, events, disclosure)
+            out.custody.add(item.custody_subject(), events)
+            out.items.add(page.item)
+            for row in page.decisions:
+                out.decisions.add(row)
+            for row in page.runs:
+                out.detections.add(row)
+            contents.originals.append((page.item["path"], item.sha256, item.size))
+            sources |= {
+                s for s in (page.item["source"], *(a["source"] for a in page.item["acquisitions"])) if s
+            }
+            models |= {(row["model"], row["weights_sha256"]) for row in page.runs}
+            if len(contents.pages) < pages:
+                contents.pages.append(page)
+            progress("gather", out.items.count, bundle.item_count)
+        for source in Source.objects.filter(case=bundle.case, code__in=sources).order_by("code"):
+            row = _source(source)
+            out.sources.add(row)
+            contents.sources.append(row)
+        contents.items, contents.decisions = out.items.count, out.decisions.count
+        contents.runs, contents.models = out.detections.count, frozenset(models)
+        contents.events, contents.subjects = out.custody.events, out.custody.subjects
+        contents.pending = out.custody.pending
+    (data / "metadata" / "case.json").write_bytes(canonical(contents.case) + b"\n")
+    contents.checkpoint = sign_checkpoint(actor=actor).note
+    (data / "custody" / "checkpoint.txt").write_bytes(contents.checkpoint.encode())
+    return contents
+
+
+def _begin(bundle: Bundle, disclosure: Disclosure, out: _Writers) -> Contents:
+    case = bundle.case
+    held = dict(chains([case.custody_subject(), bundle.custody_subject()], disclosure))
+    for subject, events in held.items():
+        out.custody.add(subject, events)
+    case_events, own = held.values()
+    facts: dict[str, Any] = {"id": str(case.pk)}
+    for event in case_events:
+        if event.body["payload"].get("record") == "archive.case":
+            facts |= event.values()
+    return Contents(facts, case_events, own[0], [], [], [], "")
+
+
+def _items(bundle: Bundle, disclosure: Disclosure) -> Iterator[tuple[Item, list[Event]]]:
+    chosen = Item.objects.filter(bundle_entries__bundle=bundle).select_related("case").order_by("number")
+    after = 0
+    while batch := list(chosen.filter(number__gt=after)[:CHUNK]):
+        held = dict(chains([item.custody_subject() for item in batch], disclosure))
+        for item in batch:
+            yield item, held[item.custody_subject()]
+        after = batch[-1].number
+
+
+def _page(item: Item, events: list[Event], disclosure: Disclosure) -> Page:
+    """Fold an item's events into what the bundle says of it."""
+    state: dict[str, Any] = {}
+    lists: dict[str, list] = {
+        name: [] for name in ("acquisitions", "claims", "findings", "renditions", "notes")
+    }
+    kinds = {
+        "item.acquired": "acquisitions",
+        "item.claim_recorded": "claims",
+        "item.finding_recorded": "findings",
+        "item.rendition_made": "renditions",
+        "item.noted": "notes",
+    }
+    decisions, runs = [], []
+    for event in events:
+        kind, payload = event.body["type"], event.body["payload"]
+        if payload.get("record") == "archive.item":
+            state |= event.values()
+        elif kind in kinds:
+            values = {k: v for k, v in event.values().items() if k != "item"}
+            lists[kinds[kind]].append({**values, "number": event.body["number"], "event": event.hash})
+        elif kind in DECIDED:
+            decisions.append(_decision(item, event))
+        elif kind == "item.analysed":
+            runs.append(_run(item, event))
+    codes = (
+        dict(Source.objects.filter(case_id=item.case_id).values_list("pk", "code")) if state["source"] else {}
+    )
+    for acquisition in lists["acquisitions"]:
+        acquisition["source"] = _code(acquisition["source"], codes, item)
+    first = lists["acquisitions"][0]["file_name"]
+    name = bag.safe_name(first if isinstance(first, str) else f"original{Path(item.file_name).suffix[:16]}")
+    row = {
+        "id": str(item.pk),
+        "code": item.code,
+        "file_name": first,
+        "path": f"data/originals/{bag.safe_name(item.code.replace('/', '-'))}/{name}",
+        "sha256": state["blob"],
+        "size": state["size"],
+        "source": _code(state["source"], codes, item),
+        "decision": next((d["value"] for d in decisions if d["id"] == state["decision"]), None),
+        "tags": list(item.item_tags.values_list("tag__name", flat=True))
+        if "notes" in disclosure.groups
+        else WITHHELD,
+        **{k: state[k] for k in ("kind", "media_type", "condition", "condition_detail", "width", "height")},
+        **{k: state[k] for k in ("duration_ms", "received_at", "examined_at", "read_back_at")},
+        **lists,
+    }
+    return Page(row, events, decisions, runs)
+
+
+def _code(source: str | None, codes: dict, item: Item) -> str | None:
+    if source is None:
+        return None
+    known = {str(pk): code for pk, code in codes.items()}
+    return known.get(source) or Source.objects.filter(case_id=item.case_id).get(pk=source).code
+
+
+def _decision(item: Item, event: Event) -> dict[str, Any]:
+    values, actor = event.values(), event.body["actor"]
+    return {
+        **event.place,
+        "item": item.code,
+        "id": event.body["payload"]["id"],
+        "value": values["value"],
+        "withdraws": values["withdraws"],
+        "reason": values["reason"],
+        "time": event.body["time"],
+        "actor": {key: actor[key] for key in ("id", "kind", "role")},
+    }
+
+
+def _run(item: Item, event: Event) -> dict[str, Any]:
+    """One model's look at the item. Raises Damaged when its detections are no longer those that were recorded."""
+    values = event.values()
+    rows = Detection.objects.filter(analysis_id=event.body["payload"]["id"])
+    found = [Found(d.at_ms, d.label, d.confidence, (d.x, d.y, d.width, d.height)) for d in rows]
+    result = canonical_result(found)
+    if hashlib.sha256(result).hexdigest() != values["result_sha256"]:
+        raise Damaged(
+            f"The stored suggestions for item {item.pk} are not those that its event {event.body['number']} recorded. "
+            "Nothing was exported: run `manage.py custody verify` and keep the database as it is."
+        )
+    named = ("task", "analyser", "version", "model", "weights_sha256", "parameters", "frames", "truncated")
+    return {
+        **event.place,
+        "item": item.code,
+        "note": NOT_A_FINDING,
+        **{name: values[name] for name in named},
+        "result": json.loads(result),
+        "result_sha256": values["result_sha256"],
+        "time": event.body["time"],
+    }
+
+
+def _source(source: Source) -> dict[str, Any]:
+    """A source by its pseudonym. Its identity is sealed and never part of a bundle."""
+    row: dict[str, Any] = {"id": str(source.pk)}
+    for name in COLUMNS["metadata/sources"]:
+        value = getattr(source, "pk" if name == "id" else name)
+        row[name] = value if value is None or isinstance(value, int) else str(value)
+    return row
