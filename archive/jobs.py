@@ -297,11 +297,18 @@ def beat_worker(name: str, queues: str) -> None:
     WorkerBeat.objects.update_or_create(name=name, defaults={"queues": queues, "beat_at": timezone.now()})
 
 
+def forget_worker(name: str) -> None:
+    """Note that a worker process has ended, and drop those that were last seen a day ago."""
+    from archive.models import WorkerBeat
+
+    old = Q(name=name) | Q(beat_at__lt=timezone.now() - timedelta(days=1))
+    WorkerBeat.objects.filter(old).delete()
+
+
 def unserved_queues() -> list[str]:
     """Queues that no living worker serves."""
     from archive.models import WorkerBeat
 
-    WorkerBeat.objects.filter(beat_at__lt=timezone.now() - timedelta(days=1)).delete()
     alive = WorkerBeat.objects.filter(beat_at__gte=timezone.now() - UNSERVED_AFTER)
     served = {queue for row in alive for queue in row.queues.split(",")}
     return [queue for queue in QUEUES if queue not in served]

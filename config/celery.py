@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_init, worker_ready, worker_shutdown
 from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -94,6 +94,35 @@ class Clocks(threading.Thread):
                 connection.close()
                 self.stopped.wait(2)
 
+    def end(self) -> None:
+        """Stop ticking, and be known as gone at once."""
+        from django.db import Error, connection
+
+        from archive import jobs
+
+        self.stopped.set()
+        self.join(timeout=5)
+        try:
+            jobs.forget_worker(self.worker)
+        except Error:
+            log.warning("the database is away; this worker counts as alive until its last beat is old")
+        connection.close()
+
+
+@worker_init.connect
+def check_settings(**_: Any) -> None:
+    """End here when a production start would be unsafe. Celery logs other exceptions of this signal and goes on."""
+    import django
+    from django.core.exceptions import ImproperlyConfigured
+
+    django.setup()
+    from config import checks
+
+    try:
+        checks.refuse_unsafe()
+    except ImproperlyConfigured as error:
+        raise SystemExit(str(error)) from error
+
 
 @worker_ready.connect
 def start_clocks(sender: Any, **_: Any) -> None:
@@ -102,13 +131,16 @@ def start_clocks(sender: Any, **_: Any) -> None:
 
     vault.empty_scratch()
     queues = ",".join(sorted(sender.app.amqp.queues.consume_from))
-    sender.clocks = Clocks(f"{jobs.worker_name()}:{queues}", queues)
-    sender.clocks.start()
+    sender.controller.clocks = Clocks(f"{jobs.worker_name()}:{queues}", queues)
+    sender.controller.clocks.start()
     for name in jobs.KINDS:
         jobs.wake(name)
 
 
-@worker_shutting_down.connect
-def stop_clocks(sender: Any = None, **_: Any) -> None:
-    """Let the process end."""
+@worker_shutdown.connect
+def stop_clocks(sender: Any, **_: Any) -> None:
+    """Take back the sign of life: this worker's queues are unserved from now on, unless another serves them."""
+    clocks = getattr(sender, "clocks", None)
+    if clocks is not None:
+        clocks.end()
     log.info("worker stops")

@@ -4,7 +4,8 @@ import stat
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, register, run_checks
+from django.core.exceptions import ImproperlyConfigured
 
 
 @register("amparo")
@@ -58,3 +59,10 @@ def keys_are_private(app_configs: Any, **_: Any) -> list[CheckMessage]:
                 Error(f"{path.name} can be read by others.", hint=f"Run: chmod 600 {path}", id="amparo.E010")
             )
     return found
+
+
+def refuse_unsafe() -> None:
+    """Raise ImproperlyConfigured with every fault and its remedy. Commands check by themselves; servers call this."""
+    if found := run_checks(tags=["amparo"]):
+        faults = "\n".join(f"  {fault.id}  {fault.msg} {fault.hint}" for fault in found)
+        raise ImproperlyConfigured(f"Amparo does not start, because this is unsafe:\n{faults}")

@@ -122,6 +122,7 @@ INSTALLED_APPS = [
     "archive",
     "triage",
     "evidence",
+    "config",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

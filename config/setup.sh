@@ -31,8 +31,8 @@ need_packages() {
   local root=()
   if ((EUID)); then
     root=(sudo)
-    sudo -n true 2>/dev/null || die "Some system packages are missing. Run this once, then try again:" \
-      $'\n\n  ' "sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}" $'\n'
+    sudo -n true 2>/dev/null || die "Some system packages are missing. Run this once, then try again:"$'\n\n'\
+"  sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}"$'\n'
   fi
   say "Installing system packages: ${missing[*]}"
   local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 -o Dpkg::Use-Pty=0)
