@@ -5,6 +5,8 @@ keys.py         key-encryption keys: file, environment, KMS plug-in
 storage.py      where bytes lie: a local folder today
 intake.py       one pass over what comes in
 reader.py       reading from any place
+sealed.py       files under wrapped keys: sealing, opening, renewing the wrap
+staging.py      parts of uploads, until the file is whole
 store.py        Vault: put, open, check, rotate
 scratch.py      the one place where decrypted bytes may touch a disk
 
@@ -30,9 +32,12 @@ from archive.vault.keys import (
     ring_of_plugin,
 )
 from archive.vault.reader import VaultReader
-from archive.vault.scratch import empty_scratch, scratch
+from archive.vault.scratch import empty_scratch as _empty_scratch
+from archive.vault.scratch import scratch
+from archive.vault.sealed import Rotated, Stored
+from archive.vault.staging import Staging
 from archive.vault.storage import Folder, Storage
-from archive.vault.store import Rotated, Stored, Vault
+from archive.vault.store import Vault
 
 __all__ = [
     "FileRing",
@@ -44,6 +49,7 @@ __all__ = [
     "Progress",
     "Ring",
     "Rotated",
+    "Staging",
     "Storage",
     "Stored",
     "Vault",
@@ -52,6 +58,7 @@ __all__ = [
     "clean",
     "create_key_file",
     "default_ring",
+    "default_staging",
     "default_vault",
     "empty_scratch",
     "name_of",
@@ -74,6 +81,12 @@ def default_vault() -> Vault:
 def default_ring() -> Ring:
     """The keys that the settings name: VAULT_KMS first, then VAULT_KEY or else the file VAULT_KEY_FILE."""
     return _ring(settings.VAULT_KEY, Path(settings.VAULT_KEY_FILE), settings.VAULT_KMS)
+
+
+def default_staging() -> Staging:
+    """Where parts of uploads wait: `staging/` in the vault's folder, under the same keys."""
+    key_file = Path(settings.VAULT_KEY_FILE)
+    return _staging(Path(settings.VAULT_DIR), settings.VAULT_KEY, key_file, settings.VAULT_KMS)
 
 
 def put(
@@ -116,18 +129,30 @@ def orphans(known: Iterable[str]) -> Iterator[str]:
 
 
 def rotate(*, progress: Progress = silent) -> Rotated:
-    """See Vault.rotate."""
-    return default_vault().rotate(progress=progress)
+    """See Vault.rotate; the staging area's keys with it."""
+    blobs, parts = default_vault().rotate(progress=progress), default_staging().rotate(progress=progress)
+    return Rotated(blobs.renewed + parts.renewed, blobs.current + parts.current)
 
 
 def clean() -> int:
-    """See Vault.clean."""
-    return default_vault().clean()
+    """Remove half-written files that killed processes left, never a blob; return how many. Needs no key."""
+    folder = Path(settings.VAULT_DIR)
+    return Folder(folder).clean() + Folder(folder / "staging").clean()
+
+
+def empty_scratch() -> int:
+    """Called when web and worker start: `clean`, and everything in scratch that no living process uses."""
+    return clean() + _empty_scratch()
 
 
 @lru_cache(maxsize=2)
 def _vault(folder: Path, key: str, key_file: Path, kms: str) -> Vault:
     return Vault(Folder(folder), _ring(key, key_file, kms))
+
+
+@lru_cache(maxsize=2)
+def _staging(folder: Path, key: str, key_file: Path, kms: str) -> Staging:
+    return Staging(Folder(folder / "staging"), _ring(key, key_file, kms))
 
 
 def _ring(key: str, key_file: Path, kms: str) -> Ring:

@@ -144,6 +144,13 @@ class Folder:
         self._place(name, data)
         _sync_folder(self.path(name).parent)
 
+    def remove(self, name: str) -> None:
+        """Remove a file, then its wrapped key. For staging alone: no verb of the vault leads here."""
+        path = self.path(name)
+        path.unlink(missing_ok=True)
+        for key in path.parent.glob(f"{name}.*.key"):
+            key.unlink(missing_ok=True)
+
     def path(self, name: str) -> Path:
         """Where a file of the vault lies."""
         return self.root / name if name == "vault.json" else self.root / name[:2] / name

@@ -3,58 +3,34 @@
 The numbered steps are those of docs/vault.md.
 """
 
-import base64
-import errno
 import hashlib
 import hmac
-import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
-from archive.errors import BadInput, Damaged, KeyUnavailable, LimitExceeded, Missing, StorageFull
-from archive.vault.cobblestone import CHUNK, HEADER, KEY, SALT, Message, Unauthentic, layout
-from archive.vault.intake import Progress, over, pour, silent
-from archive.vault.keys import KeyEncryptionKey, Random, Ring
+from archive.errors import BadInput, Damaged, Missing
+from archive.vault.cobblestone import CHUNK, KEY
+from archive.vault.intake import Progress, silent
+from archive.vault.keys import Random, Ring
 from archive.vault.reader import WINDOW, VaultReader, damaged
+from archive.vault.sealed import Sealed, Stored, dump, parse, parse_record
 from archive.vault.storage import Storage
 
 CONFIG = "vault.json"
-CONTEXT = b"amparo vault blob v1"
-KEY_CONTEXT = b"amparo vault data key v1\x00"
 NAMING_CONTEXT = b"amparo vault naming key v1\x00"
-_RECORD = {"kek", "version", "wrapped"}
-_CONFIG = {"format", "id", "naming_key", "version"}
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-@dataclass(frozen=True)
-class Stored:
-    """Bytes that are durable in the vault."""
-
-    sha256: str
-    size: int
-    name: str
-    existed: bool
-
-
-@dataclass(frozen=True)
-class Rotated:
-    """What a rotation found: wrapped keys renewed now, and those that were under the current key already."""
-
-    renewed: int
-    current: int
-
-
-class Vault:
+class Vault(Sealed):
     """A store of immutable encrypted blobs, found by the SHA-256 of their content.
 
     Opening it makes an empty storage into a vault. Raises KeyUnavailable, Damaged.
     """
 
+    context = b"amparo vault blob v1"
+
     def __init__(self, storage: Storage, ring: Ring, *, random: Random = os.urandom) -> None:
-        self._storage, self._ring, self._random = storage, ring, random
+        super().__init__(storage, ring, random=random)
         self._naming_key = self._open_config()
 
     def put(
@@ -72,41 +48,11 @@ class Vault:
         Raises BadInput (not the expected bytes), LimitExceeded, StorageFull, KeyUnavailable, and Damaged
         where the vault's own copy of these bytes cannot be opened; then nothing was stored.
         """
-        if limit is not None and (expected_size or 0) > limit:
-            raise LimitExceeded(over(limit))
-        self._keys()  # no key: say so before 50 GB were read
         held = expected_sha256 is not None and self._holds(expected_sha256)
-        try:
-            salt, key = self._random(SALT), self._random(KEY)
-            message = Message(key=key, salt=salt, context=CONTEXT)
-            draft = None if held else self._storage.draft()
-            try:
-                digest, size = pour(stream, draft, message, expected_size, limit, progress)
-                if expected_size is not None and size != expected_size:
-                    raise BadInput(f"{size} bytes came instead of {expected_size}. Send the file again.")
-                if expected_sha256 is not None and digest.hex() != expected_sha256.lower():
-                    raise BadInput("The file changed on its way: its SHA-256 differs. Send it again.")
-                name = self._name(digest)
-                if draft is None:
-                    self._storage.settle(name)
-                    existed = True
-                else:
-                    key_name = _key_name(name, salt)
-                    record = self._wrap(key, KEY_CONTEXT + key_name.encode())
-                    existed = not draft.commit(name, key_name, _dump(record))
-            finally:
-                if draft is not None:
-                    draft.discard()
-        except OSError as error:
-            if error.errno in _FULL:
-                raise StorageFull(
-                    "The vault has no room for this file, so nothing of it was kept; what was stored before "
-                    "is untouched. Make room on the vault's disk and send the file again."
-                ) from error
-            raise
-        if existed:
-            self._open_name(name).close()
-        return Stored(digest.hex(), size, name, existed)
+        stored = self._seal(stream, self._name, held, expected_size, expected_sha256, limit, progress)
+        if stored.existed:
+            self._open_name(stored.name).close()
+        return stored
 
     def open(self, sha256: str) -> VaultReader:
         """The bytes with this hash, seekable. Their length and end are authenticated before it returns.
@@ -136,10 +82,6 @@ class Vault:
             raise BadInput("A SHA-256 has 64 hexadecimal digits.")
         return self._name(digest)
 
-    def names(self) -> Iterator[str]:
-        """Names of all blobs on disk, in order."""
-        return self._storage.names()
-
     def orphans(self, known: Iterable[str]) -> Iterator[str]:
         """Names of blobs whose content is none of the `known` hashes. They are reported, never deleted.
 
@@ -147,23 +89,6 @@ class Vault:
         """
         expected = {self.name_of(sha256) for sha256 in known}
         return (name for name in self._storage.names() if name not in expected)
-
-    def rotate(self, *, progress: Progress = silent) -> Rotated:
-        """Wrap every key anew that is not under the current key-encryption key; no blob is touched.
-
-        Can run while the vault is in use, be killed, and be run again. Raises KeyUnavailable, Damaged; what
-        was done until then holds, and what was not is as it was.
-        """
-        names = [CONFIG, *self._storage.key_names()]
-        renewed = 0
-        for done, name in enumerate(names):
-            renewed += self._renew(name)
-            progress("rotate", done + 1, len(names))
-        return Rotated(renewed, len(names) - renewed)
-
-    def clean(self) -> int:
-        """Remove half-written files of dead processes, never a blob; return how many."""
-        return self._storage.clean()
 
     def _name(self, digest: bytes) -> str:
         return hmac.digest(self._naming_key, digest, hashlib.sha256).hex()
@@ -174,38 +99,6 @@ class Vault:
         except Missing:
             return False
         return True
-
-    def _open_name(self, name: str, *, from_disk: bool = False) -> VaultReader:
-        try:
-            source = self._storage.open(name, from_disk=from_disk)
-        except FileNotFoundError:
-            raise Missing(
-                f"The vault holds no blob {name}. Nothing was changed; look for it in the vault's backup."
-            ) from None
-        try:
-            header = bytearray(HEADER)
-            size, last = layout(source.size)
-            if source.read_into(0, memoryview(header)) != HEADER:
-                raise Unauthentic("its first 56 bytes cannot be read")
-            key = self._data_key(name, bytes(header[:SALT]))
-            message = Message.of_header(bytes(header), key=key, context=CONTEXT)
-            reader = VaultReader(source, message, name=name, size=size)
-            reader._load(last, 1)
-        except (Unauthentic, Damaged) as error:
-            source.close()
-            raise damaged(name, error) from error
-        except BaseException:
-            source.close()
-            raise
-        return reader
-
-    def _data_key(self, name: str, salt: bytes) -> bytes:
-        key_name = _key_name(name, salt)
-        try:
-            record = _parse(self._storage.read_small(key_name), _RECORD)
-        except FileNotFoundError:
-            raise Unauthentic("no wrapped key beside it belongs to its first 24 bytes") from None
-        return self._unwrap(record, KEY_CONTEXT + key_name.encode())
 
     def _read_back(self, name: str, progress: Progress) -> str:
         buffer = memoryview(bytearray(WINDOW * CHUNK))
@@ -225,7 +118,7 @@ class Vault:
         except FileNotFoundError:
             data = self._create_config()
         try:
-            config = _parse(data, _CONFIG)
+            config = _parse_config(data)
             return self._unwrap(config["naming_key"], _naming_context(config))
         except Damaged as error:
             raise _config_damaged(str(error)) from error
@@ -235,70 +128,29 @@ class Vault:
             raise _config_damaged("it is gone, although blobs are there")
         config = {"format": "amparo-vault", "id": self._random(16).hex(), "version": 1}
         config["naming_key"] = self._wrap(self._random(KEY), _naming_context(config))
-        self._storage.create_small(CONFIG, _dump(config))
+        self._storage.create_small(CONFIG, dump(config))
         return self._storage.read_small(CONFIG)  # of two that make the vault at once, one wrote it
 
-    def _keys(self) -> tuple[KeyEncryptionKey, ...]:
-        keys = self._ring.keys()
-        if not keys:
-            raise KeyUnavailable("The vault was given no key. Nothing was lost; set VAULT_KEY_FILE.")
-        return keys
-
-    def _wrap(self, key: bytes, context: bytes) -> dict:
-        current = self._keys()[0]
-        wrapped = current.wrap(key, context)
-        if current.unwrap(wrapped, context) != key:
-            raise KeyUnavailable(f"Key {current.key_id} does not give back what it wrapped. Nothing changed.")
-        return {"kek": current.key_id, "version": 1, "wrapped": base64.b64encode(wrapped).decode()}
-
-    def _unwrap(self, record: dict, context: bytes) -> bytes:
-        known = {key.key_id: key for key in self._keys()}
-        if record["kek"] not in known:
-            raise KeyUnavailable(
-                f"This was encrypted under vault key {record['kek']}, and the vault was given only "
-                f"{', '.join(known)}. Nothing was lost; put that key back (see VAULT_KEY_FILE)."
-            )
-        key = known[record["kek"]].unwrap(base64.b64decode(record["wrapped"]), context)
-        if len(key) != KEY:
-            raise Damaged("a wrapped key has the wrong length")
-        return key
+    def _wrapped_keys(self) -> Iterator[str]:
+        yield CONFIG
+        yield from super()._wrapped_keys()
 
     def _renew(self, name: str) -> bool:
-        old = _parse(self._storage.read_small(name), _CONFIG if name == CONFIG else _RECORD)
-        record, context = old, KEY_CONTEXT + name.encode()
-        if name == CONFIG:
-            record, context = old["naming_key"], _naming_context(old)
-        if record["kek"] == self._keys()[0].key_id:
-            return False
-        new = self._wrap(self._unwrap(record, context), context)
-        self._storage.replace_small(name, _dump({**old, "naming_key": new} if name == CONFIG else new))
-        return True
+        if name != CONFIG:
+            return super()._renew(name)
+        config = _parse_config(self._storage.read_small(CONFIG))
+        new = self._rewrapped(config["naming_key"], _naming_context(config))
+        if new:
+            self._storage.replace_small(CONFIG, dump({**config, "naming_key": new}))
+        return bool(new)
 
 
-def _key_name(name: str, salt: bytes) -> str:
-    return f"{name}.{salt.hex()}.key"
-
-
-def _dump(record: dict) -> bytes:
-    return json.dumps(record, sort_keys=True, separators=(",", ":")).encode() + b"\n"
-
-
-def _parse(data: bytes, fields: set[str]) -> dict:
-    """A JSON object with these fields as `_dump` writes it, and no other spelling of it. Raises Damaged."""
-    try:
-        record = json.loads(data)
-        strict = _dump(record) == data and set(record) == fields and record["version"] == 1
-        if strict and fields == _CONFIG:
-            strict = record["format"] == "amparo-vault" and len(bytes.fromhex(record["id"])) == 16
-            _parse(_dump(record["naming_key"]), _RECORD)
-        elif strict:
-            wrapped = base64.b64decode(record["wrapped"], validate=True)
-            strict = base64.b64encode(wrapped).decode() == record["wrapped"] and bool(record["kek"].isascii())
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        strict = False
-    if not strict:
-        raise Damaged("it is not in the form in which it was written")
-    return record
+def _parse_config(data: bytes) -> dict:
+    config = parse(data, {"format", "id", "naming_key", "version"})
+    if config["format"] != "amparo-vault" or not isinstance(config["id"], str):
+        raise Damaged("it is not of a kind that this software knows")
+    parse_record(dump(config["naming_key"]))
+    return config
 
 
 def _naming_context(config: dict) -> bytes:

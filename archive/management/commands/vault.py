@@ -115,7 +115,7 @@ class Command(Base):
         self.stdout.write(f"{vault.create_key_file(file)} is in {file}. Keep a copy of it in another place.")
 
     def _rotate(self, *, new_key_file: Path | None, **_: Any) -> None:
-        held, ring = vault.default_vault(), vault.default_ring()
+        ring = vault.default_ring()
         before = ring.keys()[0].key_id
         if new_key_file:
             if not isinstance(ring, vault.FileRing):
@@ -128,7 +128,7 @@ class Command(Base):
             self.stdout.write(f"{LocalKey(secret).key_id} becomes current in {settings.VAULT_KEY_FILE}.")
             ring.make_current(secret)
         renewed = 0
-        while passed := held.rotate(progress=self._progress).renewed:
+        while passed := vault.rotate(progress=self._progress).renewed:
             renewed += passed  # again, until nothing came in meanwhile under the earlier key
         self._tell("")
         after = ring.keys()[0].key_id

@@ -29,7 +29,7 @@ from archive.errors import BadInput, Conflict, Damaged, KeyUnavailable, LimitExc
 from archive.vault import FileRing, FixedRing, Folder, LocalKey, Vault
 from archive.vault.cobblestone import CHUNK, HEADER, SEALED
 from archive.vault.keys import JoinedRing
-from archive.vault.store import CONTEXT, KEY_CONTEXT
+from archive.vault.sealed import KEY_CONTEXT
 
 MIB = 1024 * 1024
 KEK = LocalKey(bytes(range(32)))
@@ -276,7 +276,7 @@ def test_vault_replays_byte_for_byte_from_its_document(tmp_path: Path):
 def test_a_blob_that_the_library_wrote_is_read_at_any_place(held: Vault, folder: Folder):
     data, key = pattern(100_000), b"D" * 32
     name = held.name_of(sha(data))
-    encryptor = Cobblestone256Encryptor(key, CONTEXT)
+    encryptor = Cobblestone256Encryptor(key, Vault.context)
     sealed = encryptor.update(data) + encryptor.finalize()
     key_name = f"{name}.{sealed[:24].hex()}.key"
     record = held._wrap(key, KEY_CONTEXT + key_name.encode())
@@ -431,7 +431,7 @@ def test_a_damaged_copy_does_not_pass_for_stored(held: Vault, folder: Folder):
 def test_content_that_is_not_what_its_name_stands_for_is_caught(held: Vault, folder: Folder):
     """Whoever holds the keys could store other bytes under a name; reading back finds it."""
     name = held.name_of(sha(b"true"))
-    encryptor = Cobblestone256Encryptor(b"D" * 32, CONTEXT)
+    encryptor = Cobblestone256Encryptor(b"D" * 32, Vault.context)
     sealed = encryptor.update(b"false") + encryptor.finalize()
     key_name = f"{name}.{sealed[:24].hex()}.key"
     record = held._wrap(b"D" * 32, KEY_CONTEXT + key_name.encode())
@@ -777,6 +777,34 @@ def test_functions_of_the_module_use_the_vault_of_the_settings(home: Path, setti
         vault.default_vault()
 
 
+def test_parts_of_an_upload_become_a_blob_and_can_be_removed(home: Path, settings):
+    data = pattern(300_000)
+    staging = vault.default_staging()
+    parts = [staging.put(io.BytesIO(piece)).name for piece in (data[:100_000], b"", data[100_000:])]
+    same = staging.put(io.BytesIO(data[:100_000])).name
+    assert same not in parts, "the same bytes twice are two parts: removing one must leave the other"
+    with staging.join(parts) as stream:
+        stored = vault.put(stream, expected_size=len(data), expected_sha256=sha(data))
+    for name in (*parts, parts[0]):
+        staging.remove(name)
+    assert list(staging.names()) == [same] and staging.open(same).read() == data[:100_000]
+    with pytest.raises(Missing):
+        staging.join(parts).read()
+    vault.check(stored.sha256)
+    assert list(vault.names()) == [stored.name]
+    assert len(list((settings.VAULT_DIR / "staging").rglob("*.key"))) == 1
+
+
+def test_a_part_does_not_pass_for_a_blob(home: Path, settings):
+    """Parts and blobs are sealed under different contexts."""
+    part = vault.default_staging().put(io.BytesIO(b"x")).name
+    vault.default_vault()
+    for path in (settings.VAULT_DIR / "staging" / part[:2]).iterdir():
+        path.rename(settings.VAULT_DIR / part[:2] / path.name)
+    with pytest.raises(Damaged):
+        vault.default_vault().check_name(part)
+
+
 def test_scratch_is_private_and_gone_afterwards(home: Path):
     with vault.scratch() as folder:
         (folder / "frame.png").write_bytes(b"x")
@@ -792,7 +820,11 @@ def test_scratch_left_by_the_dead_is_emptied_at_start(home: Path):
     (left / "witness.mp4").write_bytes(b"x")
     (home / "scratch" / "loose").write_bytes(b"x")
     (home / "scratch" / "link").symlink_to(home / "keys")
-    assert vault.empty_scratch() == 3
+    stored = vault.put(io.BytesIO(b"x"))
+    (home / "vault" / "temp" / "1-dead.part").write_bytes(b"half")
+    assert vault.empty_scratch() == 4
+    assert not list((home / "vault" / "temp").iterdir())
+    vault.check(stored.sha256)
     assert not list((home / "scratch").iterdir()) and (home / "keys" / "vault.key").exists()
 
 
@@ -835,6 +867,7 @@ def test_rotate_moves_everything_under_a_new_key_and_records_it(home: Path, sett
     from archive.models import CustodyEvent
 
     stored = vault.put(io.BytesIO(b"x"))
+    part = vault.default_staging().put(io.BytesIO(b"part"))
     before = vault.default_ring().keys()[0].key_id
     run("new-key", str(tmp_path / "new.key"))
     code, said = run("rotate", "--new-key-file", str(tmp_path / "new.key"))
@@ -844,6 +877,8 @@ def test_rotate_moves_everything_under_a_new_key_and_records_it(home: Path, sett
     vault.check(stored.sha256)
     settings.VAULT_KEY_FILE = tmp_path / "new.key"
     vault.check(stored.sha256)
+    assert vault.default_staging().open(part.name).read() == b"part"
+    assert "Nothing changed" in run("rotate")[1]
     assert CustodyEvent.objects.filter(type="system.vault_key_rotated").count() == 1
     settings.VAULT_KEY = "00" * 32
     with pytest.raises(CommandError):
