@@ -54,7 +54,7 @@ def from_libraries(logger: Any, method: str, event: dict) -> dict:
 
 def configure(settings: dict[str, Any]) -> None:
     """Set up logging for web, worker and commands."""
-    shared = [
+    shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -77,7 +77,7 @@ def configure(settings: dict[str, Any]) -> None:
                 "django.request": {"level": "ERROR"},
                 "django.server": {"level": "ERROR"},
                 "axes": {"level": "WARNING"},
-                "kombu": {"level": "WARNING"},
+                "kombu": {"level": "ERROR"},
                 "fontTools": {"level": "WARNING"},
                 "weasyprint": {"level": "ERROR"},
             },

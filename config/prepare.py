@@ -9,6 +9,7 @@ Each is safe to repeat: what is there stays as it is.
 
 import io
 import sys
+from collections.abc import Callable
 
 import django
 from django.conf import settings
@@ -21,8 +22,13 @@ def main() -> int:
     """Do one step. The exit status is 0, or 1 with a sentence on stderr."""
     step, *address = sys.argv[1:]
     django.setup()
+    steps: dict[str, Callable[..., None]] = {
+        "translations": compile_translations,
+        "instance": prepare,
+        "welcome": welcome,
+    }
     try:
-        {"translations": compile_translations, "instance": prepare, "welcome": welcome}[step](*address)
+        steps[step](*address)
     except AmparoError as error:
         print(error.sentence, file=sys.stderr)
         return 1
