@@ -1,4 +1,4 @@
-"""What a file says about when, where and with what it was made. Claims, each with where it comes from; never facts.
+"""What a file says about when, where and with what it was made: claims, each with its origin, never facts.
 
 Local times stay local: a zone is given only where the file gives one, and nothing is converted.
 """
@@ -35,8 +35,8 @@ class Claim:
 
 def read(*, exif: dict[str, Any], ffprobe: dict[str, Any], file_name: str) -> list[Claim]:
     """All claims, without repetitions of the same origin. Takes metadata that `clean.tree` has bounded."""
-    container = ffprobe.get("format") if isinstance(ffprobe.get("format"), dict) else {}
-    tags = container.get("tags") if isinstance(container.get("tags"), dict) else {}
+    container = clean.mapping(ffprobe.get("format"))
+    tags = clean.mapping(container.get("tags"))
     found = [
         *_times(exif),
         *_container_times(tags, exif),
@@ -86,7 +86,11 @@ def _times(exif: dict[str, Any]) -> Iterator[Claim]:
     if claim := moment(f"{date} {time}".strip(), origin="iptc"):
         yield claim
     date, time = clean.text(exif.get("EXIF:GPSDateStamp"), 20), clean.text(exif.get("EXIF:GPSTimeStamp"), 20)
-    if date and time and (claim := moment(f"{date} {time}", origin="gps", zone="Z", text="time of the GPS fix")):
+    if (
+        date
+        and time
+        and (claim := moment(f"{date} {time}", origin="gps", zone="Z", text="time of the GPS fix"))
+    ):
         yield claim
 
 
@@ -99,7 +103,9 @@ def _container_times(tags: dict[str, Any], exif: dict[str, Any]) -> Iterator[Cla
         if claim and not claim.local_time.startswith(("1904", "1970-01-01")):
             yield claim
             break
-    claim = moment(clean.text(exif.get("Matroska:DateTimeOriginal"), 60), origin="matroska", zone="Z", text=_NOTE_UTC)
+    claim = moment(
+        clean.text(exif.get("Matroska:DateTimeOriginal"), 60), origin="matroska", zone="Z", text=_NOTE_UTC
+    )
     if claim:
         yield claim
 
@@ -113,7 +119,8 @@ def moment(written: str, *, origin: str, zone: str = "", part: str = "", text: s
     if match["second"] is not None and given[-1] == 60:
         given[-1] = 59
     try:
-        datetime.datetime(*(given + [1, 1, 0, 0, 0][len(given) - 1 :])[:6])
+        year, month, day, hour, minute, second = given + [1, 1, 0, 0, 0][len(given) - 1 :]
+        datetime.datetime(year, month, day, hour, minute, second)
     except ValueError:
         return None
     if not 1800 <= given[0] <= 2200:
@@ -166,7 +173,9 @@ def _named_time(file_name: str) -> Iterator[Claim]:
 
 # ---- where ----------------------------------------------------------------------------------------------------
 
-_ISO6709 = re.compile(r"(?P<lat>[+\-]\d{1,2}(?:\.\d+)?)(?P<lon>[+\-]\d{1,3}(?:\.\d+)?)(?:[+\-][\d.]+)?/?", re.ASCII)
+_ISO6709 = re.compile(
+    r"(?P<lat>[+\-]\d{1,2}(?:\.\d+)?)(?P<lon>[+\-]\d{1,3}(?:\.\d+)?)(?:[+\-][\d.]+)?/?", re.ASCII
+)
 
 
 def _places(exif: dict[str, Any], tags: dict[str, Any]) -> Iterator[Claim]:
@@ -201,7 +210,11 @@ def place(
     if lat is None or lon is None:
         return
     lat, lon = -abs(lat) if south else lat, -abs(lon) if west else lon
-    text = "0, 0: what devices write that do not know where they are" if abs(lat) < 1e-6 and abs(lon) < 1e-6 else ""
+    text = (
+        "0, 0: what devices write that do not know where they are"
+        if abs(lat) < 1e-6 and abs(lon) < 1e-6
+        else ""
+    )
     yield Claim(
         about="place",
         origin=origin,
@@ -242,6 +255,10 @@ def _texts(exif: dict[str, Any], tags: dict[str, Any]) -> Iterator[Claim]:
     ):  # fmt: skip
         for tag, origin in tagged:
             value = exif.get(tag)
-            written = ", ".join(clean.text(entry, 200) for entry in value[:10]) if isinstance(value, list) else value
+            written = (
+                ", ".join(clean.text(entry, 200) for entry in value[:10])
+                if isinstance(value, list)
+                else value
+            )
             if text := clean.text(written, 1000):
                 yield Claim(about=about, origin=origin, text=text)

@@ -6,7 +6,12 @@ import math
 import unicodedata
 from typing import Any
 
-TEXT, KEYS, DEPTH, TOTAL = 2000, 600, 6, 96 * 1024  # characters, entries of one object, levels, characters in all
+TEXT, KEYS, DEPTH, TOTAL = (
+    2000,
+    600,
+    6,
+    96 * 1024,
+)  # characters, entries of one object, levels, characters in all
 
 
 def text(value: object, limit: int = TEXT) -> str:
@@ -54,6 +59,11 @@ def number(value: object, low: float, high: float) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) and low <= value <= high else None
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """The value if it is an object; else an empty one."""
+    return value if isinstance(value, dict) else {}
 
 
 def listed(value: object) -> list[Any]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
+from archive.media import clean
+
 # Decoders of still pictures that may run: Pillow's name, its module, the types (libmagic's names) that it is tried on
 # first. EPS, WMF and others that start programs are not among them.
 IMAGE_DECODERS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -21,7 +23,10 @@ IMAGE_DECODERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "AVIF": ("AvifImagePlugin", ("image/avif",)),
     "JPEG2000": ("Jpeg2KImagePlugin", ("image/jp2", "image/jpx")),
     "ICO": ("IcoImagePlugin", ("image/vnd.microsoft.icon", "image/x-icon")),
-    "PPM": ("PpmImagePlugin", ("image/x-portable-pixmap", "image/x-portable-greymap", "image/x-portable-bitmap")),
+    "PPM": (
+        "PpmImagePlugin",
+        ("image/x-portable-pixmap", "image/x-portable-greymap", "image/x-portable-bitmap"),
+    ),
     "QOI": ("QoiImagePlugin", ("image/qoi",)),
 }
 
@@ -29,7 +34,7 @@ IMAGE_DECODERS: dict[str, tuple[str, tuple[str, ...]]] = {
 AV_DEMUXERS = [
     "mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "wav", "w64", "mp3", "flac", "aac",
     "amr", "caf", "aiff", "mxf", "rm", "dv", "au", "ivf", "h264", "hevc", "m4v", "ac3", "eac3", "dts", "wv", "ape",
-    "tta", "nut", "jpegxl_pipe",
+    "tta", "nut", "jpegxl_pipe", "tiff_pipe",
 ]  # fmt: skip
 
 PICTURE_TYPES = {
@@ -103,20 +108,30 @@ _TYPE_OF_NAME = {name: kind for kind, names in reversed(_NAMES.items()) for name
 
 def media_type(told: str, *, picture_format: str, ffprobe: dict[str, Any], exif: dict[str, Any]) -> str:
     """One name for the type: what a decoder found goes before what libmagic guessed, as decoders need be right."""
-    guess = _SAME.get(told.lower(), told.lower()) if "/" in told and " " not in told else "application/octet-stream"
+    guess = (
+        _SAME.get(told.lower(), told.lower())
+        if "/" in told and " " not in told
+        else "application/octet-stream"
+    )
     if picture_format in PICTURE_TYPES:
-        raw = guess if guess in NOT_RENDERED else ""
-        return raw or PICTURE_TYPES[picture_format]
-    container = ffprobe.get("format") if isinstance(ffprobe.get("format"), dict) else {}
+        raw = {guess, str(exif.get("File:MIMEType", "")).lower()} & NOT_RENDERED
+        return min(raw) if raw else PICTURE_TYPES[picture_format]
+    container = clean.mapping(ffprobe.get("format"))
     name = str(container.get("format_name", "")).split(",")[0]
     if not name:
         named = str(exif.get("File:MIMEType", "")).lower()
         weak = guess in ("application/octet-stream", "image/svg")
         return _SAME.get(named, named) if weak and named.startswith("image/") else guess
-    tags = container.get("tags") if isinstance(container.get("tags"), dict) else {}
+    tags = clean.mapping(container.get("tags"))
     if name == "mov":
         brand = str(tags.get("major_brand", "")).strip().lower()
-        return "video/quicktime" if brand in ("qt", "") else "video/3gpp" if brand.startswith("3g") else "video/mp4"
+        return (
+            "video/quicktime"
+            if brand in ("qt", "")
+            else "video/3gpp"
+            if brand.startswith("3g")
+            else "video/mp4"
+        )
     if name == "matroska":
         return "video/webm" if guess.endswith("/webm") else "video/x-matroska"
     known = {
@@ -124,7 +139,7 @@ def media_type(told: str, *, picture_format: str, ffprobe: dict[str, Any], exif:
         "flv": "video/x-flv", "asf": "video/x-ms-asf", "ogg": "video/ogg", "wav": "audio/wav", "w64": "audio/wav",
         "mp3": "audio/mpeg", "flac": "audio/flac", "aac": "audio/aac", "amr": "audio/amr", "caf": "audio/x-caf",
         "aiff": "audio/aiff", "mxf": "application/mxf", "ac3": "audio/ac3", "eac3": "audio/eac3", "au": "audio/basic",
-        "jpegxl_pipe": "image/jxl", "h264": "video/h264", "hevc": "video/h265", "m4v": "video/mpeg", "dv": "video/dv",
+        "jpegxl_pipe": "image/jxl", "tiff_pipe": "image/tiff", "h264": "video/h264", "hevc": "video/h265", "m4v": "video/mpeg", "dv": "video/dv",
         "ivf": "video/x-ivf", "rm": "video/vnd.rn-realmedia", "nut": "video/x-nut", "wv": "audio/x-wavpack",
         "ape": "audio/x-ape", "tta": "audio/x-tta", "dts": "audio/vnd.dts",
     }  # fmt: skip
@@ -141,16 +156,25 @@ def kind_of(media_type: str) -> str:
     return "document" if media_type.startswith(_DOCUMENTS) else "other"
 
 
+def ending(file_name: str) -> str:
+    """What the name ends in, small and without its dot, if it is the ending of a type that we know; else empty."""
+    found = PurePath(file_name.replace("\\", "/")).suffix[1:].lower()
+    return found if found in _TYPE_OF_NAME else ""
+
+
 def disguise(media_type: str, *, file_name: str = "", declared_type: str = "") -> str:
     """A sentence if the name or the declared type is that of another format; empty if they agree or say nothing."""
-    ending = PurePath(file_name.replace("\\", "/")).suffix[1:].lower()
-    named = _TYPE_OF_NAME.get(ending)
-    if named and ending not in _NAMES.get(media_type, ()):
-        if not (media_type.startswith("application/vnd.") and named == "application/zip"):
-            return f"The name ends in .{ending}, but the content is {media_type}."
+    end = ending(file_name)
+    if end and end not in _NAMES.get(media_type, ()):
+        if not (media_type.startswith("application/vnd.") and _TYPE_OF_NAME[end] == "application/zip"):
+            return f"The name ends in .{end}, but the content is {media_type}."
     declared = declared_type.partition(";")[0].strip().lower()
     declared = _SAME.get(declared, declared)
-    if declared in _NAMES and declared != media_type and not set(_NAMES[declared]) & set(_NAMES.get(media_type, ())):
+    if (
+        declared in _NAMES
+        and declared != media_type
+        and not set(_NAMES[declared]) & set(_NAMES.get(media_type, ()))
+    ):
         return f"It was declared to be {declared}, but the content is {media_type}."
     return ""
 
@@ -170,5 +194,6 @@ _BROWSER_PIXELS = ("yuv420p", "yuvj420p", "")
 def browser_plays(media_type: str, video_codec: str, audio_codec: str, pixel_format: str) -> bool:
     """Whether every common browser plays this combination."""
     return pixel_format in _BROWSER_PIXELS and any(
-        media_type in types and video_codec in videos and audio_codec in audios for types, videos, audios in _BROWSER
+        media_type in types and video_codec in videos and audio_codec in audios
+        for types, videos, audios in _BROWSER
     )

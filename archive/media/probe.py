@@ -15,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from archive.errors import MediaError
+from archive.errors import SandboxUnavailable
 from archive.media import claims as claiming
 from archive.media import clean, formats, sandbox
 from archive.media.claims import Claim
@@ -74,7 +74,9 @@ class Probe:
     pixel_format: str = ""
     has_audio: bool = False
     claims: tuple[Claim, ...] = ()
-    untrusted_metadata: dict[str, Any] = field(default_factory=dict)  # "exiftool" and "ffprobe", bounded, cleaned
+    untrusted_metadata: dict[str, Any] = field(
+        default_factory=dict
+    )  # "exiftool" and "ffprobe", bounded, cleaned
 
     @property
     def technical(self) -> dict[str, Any]:
@@ -121,7 +123,7 @@ def probe(source: Path | int, *, file_name: str = "", declared_type: str = "") -
     """Examine the bytes behind a path or an open descriptor.
 
     `file_name` and `declared_type` are compared with the content and searched for a date; they reach no command line.
-    Never raises for what the bytes are. Raises SandboxUnavailable.
+    Never raises for what the bytes are. Raises SandboxUnavailable, and FileNotFoundError.
     """
     return understand(look(source), file_name=file_name, declared_type=declared_type)
 
@@ -133,7 +135,9 @@ def look(
     video_renditions: Sequence[dict[str, Any]] = (),
     limits: sandbox.Limits = LIMITS,
 ) -> Look:
-    """Run `inside/examine.py` once over the bytes. Raises SandboxUnavailable."""
+    """Run `inside/examine.py` once over the bytes. Raises SandboxUnavailable, also where it was not let finish."""
+    if isinstance(source, Path):
+        source.stat()
     asked = {
         "packages": sysconfig.get_path("platlib"),
         "max_pixels": MAX_PIXELS,
@@ -155,22 +159,30 @@ def look(
         limits=limits,
         python=True,
     )
-    return Look(tuple(_records(finished.untrusted_stdout)), finished)
+    found = Look(tuple(_records(finished.untrusted_stdout)), finished)
+    if found.fact("size") is None:  # told before a byte is decoded: the fault is ours, not the file's
+        said = clean.text(finished.untrusted_stderr[-300:], 300)
+        raise SandboxUnavailable(f"The file could not be handed to the sandbox, and is kept. It said: {said}")
+    if finished.returncode in (-9, 137) and not finished.stopped:
+        raise SandboxUnavailable(
+            "The system ended the examination, most likely for want of memory. The file is kept."
+        )
+    return found
 
 
 def understand(found: Look, *, file_name: str = "", declared_type: str = "") -> Probe:
     """Make a Probe of what the sandbox told; decides the condition."""
     size = clean.whole(found.fact("size"), 1 << 62) or 0
-    if found.fact("size") is None:
-        raise _failed(found.finished)
     exif = {name: value for name, value in clean.tree(found.fact("exiftool")).items() if not _ours(name)}
     av = clean.tree(found.fact("ffprobe"))
     if isinstance(av.get("format"), dict):
         av["format"].pop("filename", None)
     metadata = {name: tree for name, tree in (("exiftool", exif), ("ffprobe", av)) if tree}
-    picture = found.fact("image") if isinstance(found.fact("image"), dict) else {}
+    picture = clean.mapping(found.fact("image"))
     told = clean.text(found.fact("file_type"), 100)
-    media_type = formats.media_type(told, picture_format=clean.text(picture.get("format"), 20), ffprobe=av, exif=exif)
+    media_type = formats.media_type(
+        told, picture_format=clean.text(picture.get("format"), 20), ffprobe=av, exif=exif
+    )
     kind = Kind(formats.kind_of(media_type))
     seen: dict[str, Any] = {}
     if picture:
@@ -226,7 +238,7 @@ def _picture(picture: dict[str, Any], found: Look) -> dict[str, Any]:
     orientation = clean.whole(found.fact("orientation"), 8) or 1
     if orientation >= 5:
         width, height = height, width
-    frames = found.fact("frames") if isinstance(found.fact("frames"), dict) else {}
+    frames = clean.mapping(found.fact("frames"))
     return {
         "width": width,
         "height": height,
@@ -249,7 +261,7 @@ def _pictures_claimed_size(exif: dict[str, Any]) -> dict[str, Any]:
 
 def _recording(av: dict[str, Any]) -> dict[str, Any]:
     streams = [stream for stream in clean.listed(av.get("streams")) if isinstance(stream, dict)]
-    container = av.get("format") if isinstance(av.get("format"), dict) else {}
+    container = clean.mapping(av.get("format"))
     video = next((s for s in streams if s.get("codec_type") == "video" and not _attached(s)), None)
     audio = next((s for s in streams if s.get("codec_type") == "audio"), None)
     length = clean.number((video or audio or {}).get("duration"), 0, 10**8)
@@ -299,11 +311,22 @@ def _rate(text: str) -> str:
 
 
 def _condition(
-    found: Look, size: int, kind: Kind, media_type: str, seen: dict[str, Any], file_name: str, declared_type: str
+    found: Look,
+    size: int,
+    kind: Kind,
+    media_type: str,
+    seen: dict[str, Any],
+    file_name: str,
+    declared_type: str,
 ) -> tuple[Condition, str]:
     """The gravest thing that is true of it, and a sentence for whoever reads it."""
     if not size:
         return Condition.EMPTY, "The file has no bytes."
+    if media_type == "application/octet-stream" and formats.ending(file_name):
+        return (
+            Condition.CANNOT_DECODE,
+            f"Its name ends in .{formats.ending(file_name)}, but its content is of no known format.",
+        )
     disguise = formats.disguise(media_type, file_name=file_name, declared_type=declared_type)
     if kind in (Kind.DOCUMENT, Kind.OTHER) or media_type in formats.NOT_RENDERED:
         if disguise:
@@ -325,11 +348,20 @@ def _condition(
 def _too_large(found: Look, seen: dict[str, Any]) -> tuple[Condition, str] | None:
     width, height, frames = seen.get("width") or 0, seen.get("height") or 0, seen.get("frame_count") or 1
     if width * height > MAX_PIXELS:
-        return Condition.TOO_LARGE, f"It says to be {width} x {height} pixels; up to {MAX_PIXELS} in all are decoded."
+        return (
+            Condition.TOO_LARGE,
+            f"It says to be {width} x {height} pixels; up to {MAX_PIXELS} in all are decoded.",
+        )
     if found.fact("image") and (frames > MAX_FRAMES or width * height * frames > ANIMATION_TOTAL):
-        return Condition.TOO_LARGE, f"It says to hold {frames} frames of {width} x {height}; only the first was decoded."
+        return (
+            Condition.TOO_LARGE,
+            f"It says to hold {frames} frames of {width} x {height}; only the first was decoded.",
+        )
     if found.finished.stopped is sandbox.Stopped.MEMORY:
-        return Condition.TOO_LARGE, f"Decoding it took more than {LIMITS.memory_mb} MB of memory and was stopped."
+        return (
+            Condition.TOO_LARGE,
+            f"Decoding it took more than {LIMITS.memory_mb} MB of memory and was stopped.",
+        )
     return None
 
 
@@ -345,7 +377,9 @@ def _undecodable(
         if media_type in formats.NO_DECODER:
             return because(formats.NO_DECODER[media_type])
         if not (found.finished.stopped or found.finished.returncode):
-            said = clean.text(found.fact("image_error") if kind is Kind.IMAGE else found.fact("av_error"), 200)
+            said = clean.text(
+                found.fact("image_error") if kind is Kind.IMAGE else found.fact("av_error"), 200
+            )
             return because(f"No decoder here opens it: {said or 'it was not recognised'}.")
     if found.fact("ffprobe"):
         samples = [record.value for record in found.all("sample") if isinstance(record.value, dict)]
@@ -355,7 +389,7 @@ def _undecodable(
         if not seen.get("video_codec") and not seen.get("audio_codec"):
             return because("It holds neither moving pictures nor sound that can be decoded.")
     if found.fact("done") is None and not found.all("rendition"):
-        return because(_failed(found.finished).sentence)
+        return because(_ended(found.finished))
     return None
 
 
@@ -368,9 +402,12 @@ def _damage(found: Look, kind: Kind) -> str:
     if missing:
         return f"It is cut off: its container says to have {missing} bytes more."
     for record in found.all("sample"):
-        part = record.value if isinstance(record.value, dict) else {}
+        part = clean.mapping(record.value)
         where, length = clean.text(part.get("part"), 10), clean.number(part.get("length"), 0, 10**8) or 0
-        frames, errors = clean.whole(part.get("frames"), 1 << 40) or 0, clean.whole(part.get("errors"), 1 << 40) or 0
+        frames, errors = (
+            clean.whole(part.get("frames"), 1 << 40) or 0,
+            clean.whole(part.get("errors"), 1 << 40) or 0,
+        )
         if part.get("slow"):
             continue
         if not frames and errors:  # none and no complaint: nothing moves there
@@ -379,17 +416,22 @@ def _damage(found: Look, kind: Kind) -> str:
         if where == "start" and errors and not _joined_late(found):
             return f"The decoder found {errors} faults in the first 2 s: {clean.text(part.get('said'), 200)}."
     if found.fact("done") is None:
-        return f"{_failed(found.finished).sentence} What was found until then is shown."
+        return f"{_ended(found.finished)} What was found until then is shown."
     return ""
 
 
 def _joined_late(found: Look) -> bool:
     """Broadcast formats may start in the middle of a group of pictures; then the first faults mean nothing."""
-    container = (found.fact("ffprobe") or {}).get("format")
-    return isinstance(container, dict) and str(container.get("format_name")) in ("mpegts", "mpeg", "mpegvideo")
+    container = clean.mapping(clean.mapping(found.fact("ffprobe")).get("format"))
+    return str(container.get("format_name")) in (
+        "mpegts",
+        "mpeg",
+        "mpegvideo",
+    )
 
 
-def _failed(finished: sandbox.Finished) -> MediaError:
+def _ended(finished: sandbox.Finished) -> str:
+    """A sentence on an examination that did not come to its end."""
     if finished.stopped is sandbox.Stopped.TIME:
         reason = f"decoding took longer than {LIMITS.wall_s:.0f} s and was stopped"
     elif finished.stopped:
@@ -398,4 +440,4 @@ def _failed(finished: sandbox.Finished) -> MediaError:
         reason = f"the decoder crashed (signal {abs(finished.returncode) % 128})"
     else:
         reason = f"the decoder ended with status {finished.returncode}"
-    return MediaError(f"The file could not be examined: {reason}. The original is kept.")
+    return f"It could not be examined to the end: {reason}."

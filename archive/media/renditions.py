@@ -1,7 +1,7 @@
 """Pictures and videos made from an original, each by a named recipe that is stored with it.
 
-    examine(source)   one sandbox: what the file is, and its small pictures (in memory, never on disk)
-    proxy(source)     a video or sound that browsers play, for what they do not
+examine(source)   one sandbox: what the file is, and its small pictures (in memory, never on disk)
+proxy(source)     a video or sound that browsers play, for what they do not
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Recipe:
     cells: int = 0  # over 0: the picture is first averaged to so many cells along its longest side, in grey
 
     def __str__(self) -> str:
-        parameters = {"side": self.side, "quality": self.quality} | ({"cells": self.cells} if self.cells else {})
+        parameters = {"side": self.side, "quality": self.quality} | (
+            {"cells": self.cells} if self.cells else {}
+        )
         return f"{self.name}/{self.version} " + json.dumps(parameters, sort_keys=True, separators=(",", ":"))
 
 
@@ -66,14 +68,17 @@ class Rendered:
 
     def open(self) -> BinaryIO:
         """The bytes, from the start; the caller closes."""
-        if self.data is not None:
-            return io.BytesIO(self.data)
-        return open(self.path, "rb")
+        if self.path is not None:
+            return self.path.open("rb")
+        return io.BytesIO(self.data or b"")
 
     @property
     def sha256(self) -> str:
+        digest = hashlib.sha256()
         with self.open() as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def examine(source: Path | int, *, file_name: str = "", declared_type: str = "")
     """Probe a file and make its small pictures, in one sandbox.
 
     `source` is a path or an open descriptor (see `in_memory`). Never raises for what the bytes are: the condition
-    says it, and what could be drawn is there. Raises SandboxUnavailable; MediaError where nothing at all was told.
+    says it, and what could be drawn is there. Raises SandboxUnavailable (try again), and FileNotFoundError.
     """
     found = probe.look(
         source,
@@ -98,7 +103,7 @@ def examine(source: Path | int, *, file_name: str = "", declared_type: str = "")
     about = probe.understand(found, file_name=file_name, declared_type=declared_type)
     made: dict[str, Rendered] = {}
     for record in found.all("rendition"):
-        value = record.value if isinstance(record.value, dict) else {}
+        value = clean.mapping(record.value)
         kind = clean.text(value.get("kind"), 20)
         if kind in RECIPES and kind not in made:
             rendered = _jpeg(kind, record.data)
@@ -138,7 +143,7 @@ def proxy(source: Path | int, about: Probe, *, workdir: Path) -> Rendered:
         tmp_mb=64,
     )
     name = "proxy.mp4" if about.kind is Kind.VIDEO else "proxy.m4a"
-    line = ["/usr/bin/ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-threads", "2", *_input_options(),
+    line = ["/usr/bin/ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-threads", "2", "-filter_threads", "1", *_input_options(),
             *(_VIDEO if about.kind is Kind.VIDEO else _AUDIO),
             "-map_metadata", "-1", "-map_chapters", "-1", "-fflags", "+bitexact", "-movflags", "+faststart",
             "-max_muxing_queue_size", "1024", "-f", "mp4", f"/out/{name}"]  # fmt: skip
@@ -156,13 +161,13 @@ def in_memory(data: bytes) -> int:
     return descriptor
 
 
-# Half of the resolution of the largest screens in use, and no more than 60 frames a second.
+# The short side at most 720, the long one at most 1280 pixels; at most 30 frames a second.
 _VIDEO = [
     "-map", "0:v:0", "-map", "0:a:0?", "-sn", "-dn",
     "-vf", "scale=w='if(gte(iw,ih),min(1280,iw),min(720,iw))':h='if(gte(iw,ih),min(720,ih),min(1280,ih))'"
     ":force_original_aspect_ratio=decrease:force_divisible_by=2,setsar=1,format=yuv420p",
     "-c:v", "libx264", "-preset", "veryfast", "-crf", "26", "-maxrate", "2500k", "-bufsize", "5000k",
-    "-profile:v", "high", "-g", "60", "-fpsmax", "30", "-c:a", "aac", "-b:a", "96k", "-ac", "2",
+    "-profile:v", "high", "-g", "60", "-fpsmax", "30", "-threads", "2", "-c:a", "aac", "-b:a", "96k", "-ac", "2",
 ]  # fmt: skip
 _AUDIO = ["-map", "0:a:0", "-vn", "-sn", "-dn", "-c:a", "aac", "-b:a", "128k", "-ac", "2"]
 
@@ -220,9 +225,13 @@ def _checked_proxy(path: Path, about: Probe, limits: sandbox.Limits) -> Rendered
     with open(path, "rb") as stream:
         head = stream.read(12)
     found = probe.probe(path)
-    fits = head[4:8] == b"ftyp" and browser_can_play(found) and max(found.width or 0, found.height or 0) <= 1280
+    fits = (
+        head[4:8] == b"ftyp" and browser_can_play(found) and max(found.width or 0, found.height or 0) <= 1280
+    )
     if not fits or found.kind is not about.kind:
-        raise MediaError("The playable copy was not one that browsers play, and was thrown away. The original is kept.")
+        raise MediaError(
+            "The playable copy was not one that browsers play, and was thrown away. The original is kept."
+        )
     recipe = PROXY_VIDEO if about.kind is Kind.VIDEO else PROXY_AUDIO
     media_type = "video/mp4" if about.kind is Kind.VIDEO else "audio/mp4"
     return Rendered("proxy", recipe, media_type, found.width, found.height, size=size, path=path)

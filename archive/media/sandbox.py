@@ -43,7 +43,9 @@ class Limits:
     """What a confined program may use. 0 for cpu_s, address_mb or wall_s: no such limit (long-lived helpers)."""
 
     cpu_s: int = 60  # processor seconds of each process
-    memory_mb: int = 1024  # private memory of each process (RLIMIT_DATA) and resident memory of the whole tree
+    memory_mb: int = (
+        1024  # private memory of each process (RLIMIT_DATA) and resident memory of the whole tree
+    )
     wall_s: float = 120.0  # by the clock, for the whole tree; kept by run() only
     output_mb: int = 256  # each file, all of /out together, and stdout
     processes: int = 64  # processes and threads
@@ -98,11 +100,38 @@ def command(
     bwrap = _bwrap()
     able = _abilities(bwrap)
     size = ["--size", str(limits.tmp_mb * MIB)] if "--size" in able else []
-    line = [bwrap, "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--hostname", "sandbox",
-            "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
+    line = [
+        bwrap,
+        "--unshare-all",
+        "--unshare-user",
+        "--uid",
+        "65534",
+        "--gid",
+        "65534",
+        "--hostname",
+        "sandbox",
+        "--die-with-parent",
+        "--new-session",
+        "--cap-drop",
+        "ALL",
+        "--clearenv",
+    ]
     line += ["--disable-userns"] if "--disable-userns" in able and not _is_setuid(bwrap) else []
-    line += ["--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev", *size, "--tmpfs", "/tmp",
-             *size, "--tmpfs", "/dev/shm"]
+    line += [
+        "--ro-bind",
+        "/usr",
+        "/usr",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        *size,
+        "--tmpfs",
+        "/tmp",
+        *size,
+        "--tmpfs",
+        "/dev/shm",
+    ]
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
         line += _merged("/" + name)
     for name in ("/etc/ld.so.cache", "/etc/alternatives", "/sys/devices/system/cpu"):
@@ -116,7 +145,13 @@ def command(
         line += [*bind, f"/in/{name}"]
     if writable is not None:
         line += ["--bind", str(writable), "/out"]
-    surroundings = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8", **(env or {})}
+    surroundings = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": "/tmp",
+        "TMPDIR": "/tmp",
+        "LANG": "C.UTF-8",
+        **(env or {}),
+    }
     for key, value in surroundings.items():
         line += ["--setenv", key, value]
     line += ["--remount-ro", "/", "--remount-ro", "/dev", "--chdir", "/tmp"]
@@ -129,7 +164,9 @@ def command(
     if not rules:
         return [*start, script + 'exec "$@"', "sandbox", *line, "--", *line_inside]
     taken = {source for source in (inputs or {}).values() if isinstance(source, int)}
-    free = next(number for number in range(9, 2, -1) if number not in taken)  # one digit: all that sh can redirect
+    free = next(
+        number for number in range(9, 2, -1) if number not in taken
+    )  # one digit: all that sh can redirect
     script += f'exec {free}<"$1" || exit 126; shift; exec "$@"'
     return [*start, script, "sandbox", rules, *line, "--seccomp", str(free), "--", *line_inside]
 
@@ -150,7 +187,9 @@ def popen(
     """
     check()
     line = command(argv, read_only=read_only, writable=writable, limits=limits, env=env)
-    return subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, close_fds=True)
+    return subprocess.Popen(
+        line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, close_fds=True
+    )
 
 
 def run(
@@ -169,22 +208,32 @@ def run(
     """
     check()
     limits = limits or Limits()
-    fresh = {name: _rewound(source) if isinstance(source, int) else source for name, source in (inputs or {}).items()}
+    fresh = {
+        name: _rewound(source) if isinstance(source, int) else source
+        for name, source in (inputs or {}).items()
+    }
     descriptors = [source for source in fresh.values() if isinstance(source, int)]
     try:
-        line = command(argv, read_only=read_only, writable=outputs, limits=limits, inputs=fresh, env=env,
-                       python=python)
+        line = command(
+            argv, read_only=read_only, writable=outputs, limits=limits, inputs=fresh, env=env, python=python
+        )
         started = time.monotonic()
-        process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   pass_fds=descriptors)
+        process = subprocess.Popen(
+            line,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=descriptors,
+        )
         try:
             out, err, stopped = _follow(process, limits, outputs, started)
         finally:
             if process.poll() is None:
                 process.kill()
             process.wait()
-            process.stdout.close()
-            process.stderr.close()
+            for pipe in (process.stdout, process.stderr):
+                if pipe:
+                    pipe.close()
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -192,8 +241,9 @@ def run(
         stopped = Stopped.TIME
     if stopped is None and process.returncode in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ):
         stopped = Stopped.OUTPUT
-    return Finished(process.returncode, out, err.decode("utf-8", "replace"), outputs, stopped,
-                    time.monotonic() - started)
+    return Finished(
+        process.returncode, out, err.decode("utf-8", "replace"), outputs, stopped, time.monotonic() - started
+    )
 
 
 def collect(folder: Path, name: str, *, limit: int) -> bytes:
@@ -221,10 +271,14 @@ def check() -> None:
     try:
         done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired) as problem:
-        raise SandboxUnavailable(f"The sandbox did not start ({type(problem).__name__}). {_INSTALL}") from problem
+        raise SandboxUnavailable(
+            f"The sandbox did not start ({type(problem).__name__}). {_INSTALL}"
+        ) from problem
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise SandboxUnavailable(f"The sandbox did not start: {said[-1] if said else done.returncode}. {_INSTALL}")
+        raise SandboxUnavailable(
+            f"The sandbox did not start: {said[-1] if said else done.returncode}. {_INSTALL}"
+        )
 
 
 def _follow(
@@ -233,8 +287,9 @@ def _follow(
     out, err = bytearray(), bytearray()
     next_look = started + 0.1
     with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ, out)
-        selector.register(process.stderr, selectors.EVENT_READ, err)
+        for pipe, kept in ((process.stdout, out), (process.stderr, err)):
+            if pipe:
+                selector.register(pipe, selectors.EVENT_READ, kept)
         while selector.get_map():
             for key, _ in selector.select(timeout=0.1):
                 chunk = os.read(key.fd, 1 << 16)
@@ -283,7 +338,9 @@ def _over(root: int, limits: Limits, outputs: Path | None) -> Stopped | None:
 def _over_outputs(limits: Limits, outputs: Path | None) -> Stopped | None:
     if outputs is None:
         return None
-    total = sum(file.lstat().st_size for folder, _, names in os.walk(outputs) for file in _present(folder, names))
+    total = sum(
+        file.lstat().st_size for folder, _, names in os.walk(outputs) for file in _present(folder, names)
+    )
     return Stopped.OUTPUT if total > limits.output_mb * MIB else None
 
 
@@ -336,8 +393,14 @@ def _merged(name: str) -> list[str]:
 @functools.cache
 def _python_paths() -> tuple[str, ...]:
     """Folders that the interpreter and its packages need, outermost only and without what /usr already holds."""
-    found = {sys.prefix, sys.base_prefix, os.path.dirname(os.path.realpath(sys.executable)),
-             sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    found = {
+        sys.prefix,
+        sys.base_prefix,
+        os.path.dirname(os.path.realpath(sys.executable)),
+        sysconfig.get_path("stdlib"),
+        sysconfig.get_path("purelib"),
+        sysconfig.get_path("platlib"),
+    }
     real = sorted({path for path in found if path and os.path.isdir(path)}, key=len)
     kept: list[str] = []
     for path in real:

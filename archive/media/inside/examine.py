@@ -19,11 +19,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 ORIGINAL = "/in/original"
 ASKED = json.loads(sys.argv[1])
 sys.path.append(ASKED["packages"])  # started without site: quicker, and no start-up hooks of other packages
 START = time.monotonic()
+Result = TypeVar("Result")
 
 from PIL import Image, ImageFile, UnidentifiedImageError  # noqa: E402
 
@@ -37,7 +39,9 @@ def tell(record: str, value: object = None, data: bytes = b"") -> None:
 
 
 def words(problem: BaseException | str) -> str:
-    return f"{type(problem).__name__}: {problem}"[:300] if isinstance(problem, BaseException) else problem[:300]
+    return (
+        f"{type(problem).__name__}: {problem}"[:300] if isinstance(problem, BaseException) else problem[:300]
+    )
 
 
 @contextlib.contextmanager
@@ -112,7 +116,9 @@ def opened(mime: str) -> Image.Image:
     likely = [form for form, (_, types) in ASKED["image_decoders"].items() if mime in types]
     for forms in (likely, list(ASKED["image_decoders"])):
         for form in forms:
-            importlib.import_module(f"PIL.{ASKED['image_decoders'][form][0]}")
+            module = importlib.import_module(f"PIL.{ASKED['image_decoders'][form][0]}")
+            if form == "AVIF":  # not one thread for each core of a large machine: they are rationed
+                vars(module)["DEFAULT_MAX_THREADS"] = 2
         with contextlib.suppress(UnidentifiedImageError):
             if forms:
                 return Image.open(ORIGINAL, formats=forms)
@@ -140,12 +146,17 @@ def decode(picture: Image.Image) -> tuple[str, Image.Image | None]:
             again.draft(None, (side, side))
             again.load()
             flat = upright(again, turned(again), side)
-            low, high = flat.convert("L").getextrema()
-            return damage, flat if high - low > 4 else None
+            return damage, flat if contrast(flat) > 4 else None
     except Exception as problem:  # noqa: BLE001
         return f"{damage}; {words(problem)}"[:300], None
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def contrast(picture: Image.Image) -> float:
+    """From the darkest to the lightest pixel, 0 to 255."""
+    low, high = (float(str(bound)) for bound in picture.convert("L").getextrema())
+    return high - low
 
 
 def registered(picture: Image.Image) -> str:
@@ -193,9 +204,10 @@ def upright(picture: Image.Image, orientation: int, side: int) -> Image.Image:
 
 
 def eight_bits(picture: Image.Image) -> Image.Image:
+    """Sixteen bits by their full range, as wider ones that fit into it; others from their darkest to their lightest."""
     wide = picture.convert("F")
-    low, high = (0.0, 65535.0) if picture.mode.startswith("I;16") else wide.getextrema()
-    if picture.mode == "I" and 0 <= low and high <= 65535:
+    low, high = (float(str(bound)) for bound in wide.getextrema())
+    if picture.mode.startswith("I") and 0 <= low and high <= 65535:
         low, high = 0.0, 65535.0
     if not (high > low) or high - low == float("inf"):
         return wide.convert("L")
@@ -222,11 +234,11 @@ def standard_colours(picture: Image.Image, profile: bytes | None) -> Image.Image
         return picture
     from PIL import ImageCms
 
-    def converted() -> Image.Image:
+    def converted() -> Image.Image | None:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
 
-    return safely(converted, picture)
+    return safely(converted, None) or picture
 
 
 def renditions(flat: Image.Image, recipes: list[dict]) -> None:
@@ -236,10 +248,16 @@ def renditions(flat: Image.Image, recipes: list[dict]) -> None:
             # Averages over a coarse grid first: all that is finer is gone before anything is written.
             factor = min(recipe["cells"], max(1, max(flat.size) // 8)) / max(flat.size)
             cells = (max(1, round(flat.width * factor)), max(1, round(flat.height * factor)))
-            made = flat.convert("L").resize(cells, Image.Resampling.BOX).resize(made.size, Image.Resampling.BICUBIC)
+            made = (
+                flat.convert("L")
+                .resize(cells, Image.Resampling.BOX)
+                .resize(made.size, Image.Resampling.BICUBIC)
+            )
         out = io.BytesIO()
         made.save(out, "JPEG", quality=recipe["quality"])
-        tell("rendition", {"kind": recipe["kind"], "width": made.width, "height": made.height}, out.getvalue())
+        tell(
+            "rendition", {"kind": recipe["kind"], "width": made.width, "height": made.height}, out.getvalue()
+        )
 
 
 def frames(form: str) -> None:
@@ -273,7 +291,8 @@ def guarded(*before: str) -> list[str]:
     ]  # fmt: skip
 
 
-def recording() -> None:
+def recording(recipes: list[dict]) -> None:
+    """Read a recording's streams, decode samples of it and find its poster. Pictures that only ffmpeg opens, too."""
     probe = ["/usr/bin/ffprobe", "-v", "error", *guarded()[:4], "-print_format", "json", "-show_format",
              "-show_streams", "file:" + ORIGINAL]  # fmt: skip
     code, out, err = Tool(probe, bound=ASKED["json_bytes"], seconds=30).wait()
@@ -289,15 +308,15 @@ def recording() -> None:
         if stream.get("codec_type") == "video" and not (stream.get("disposition") or {}).get("attached_pic")
     ]
     sounds = [stream for stream in streams if stream.get("codec_type") == "audio"]
-    main = (pictures or sounds or [None])[0]
-    if main is None:
+    if not pictures and not sounds:
         return
+    main = (pictures or sounds)[0]
     if pictures and int(main.get("width") or 0) * int(main.get("height") or 0) > ASKED["max_pixels"]:
         return
     length = seconds_of(main, found.get("format") or {})
     chosen = f"0:{int(main['index'])}"
     with ThreadPoolExecutor(2) as pool:
-        shown = pool.submit(poster, chosen, length) if pictures and ASKED["video_renditions"] else None
+        shown = pool.submit(poster, chosen, recipes) if pictures and recipes else None
         parts = [("start", 0.0)]
         if length and length > 12:
             parts.append(("middle", length / 2))
@@ -307,7 +326,7 @@ def recording() -> None:
             tell("sample", {"part": part[0], "length": length or 0, **result})
         flat = shown.result() if shown else None
     if flat is not None:
-        renditions(flat, ASKED["video_renditions"])
+        renditions(flat, recipes)
 
 
 def complaints(err: str) -> list[str]:
@@ -360,7 +379,11 @@ def ebml_number(data: bytes, at: int) -> tuple[int | None, int]:
 
 def seconds_of(stream: dict, container: dict) -> float | None:
     """The stream's length in seconds, as far as the file says one."""
-    for text in (stream.get("duration"), (stream.get("tags") or {}).get("DURATION"), container.get("duration")):
+    for text in (
+        stream.get("duration"),
+        (stream.get("tags") or {}).get("DURATION"),
+        container.get("duration"),
+    ):
         with contextlib.suppress(TypeError, ValueError):
             parts = [float(part) for part in str(text).split(":")]
             value = sum(part * 60**place for place, part in enumerate(reversed(parts)))
@@ -371,22 +394,27 @@ def seconds_of(stream: dict, container: dict) -> float | None:
 
 def sample(chosen: str, start: float) -> dict:
     """Decode two seconds from `start`: how many frames came, and what the decoder complained of."""
-    argv = ["/usr/bin/ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-threads", "1",
+    argv = ["/usr/bin/ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-threads", "1", "-filter_threads", "1",
             *guarded(*(["-ss", f"{start:.3f}"] if start else [])), "-map", chosen, "-t", "2", "-sn", "-dn",
             "-vsync", "passthrough", "-f", "framecrc", "-"]  # fmt: skip
     code, out, err = Tool(argv, bound=1 << 20, seconds=ASKED["sample_s"]).wait()
     count = sum(not line.startswith("#") for line in out.decode("ascii", "replace").splitlines())
     said = complaints(err)
-    return {"frames": count, "errors": len(said), "said": said[0] if said else "", "slow": code == -signal.SIGALRM}
+    return {
+        "frames": count,
+        "errors": len(said),
+        "said": said[0] if said else "",
+        "slow": code == -signal.SIGALRM,
+    }
 
 
-def poster(chosen: str, length: float | None) -> Image.Image | None:
+def poster(chosen: str, recipes: list[dict]) -> Image.Image | None:
     """The first frame worth showing: of the first key frames, the first that is neither black nor blank."""
-    side = max(recipe["side"] for recipe in ASKED["video_renditions"])
+    side = max(recipe["side"] for recipe in recipes)
     scale = f"scale='min({side},iw)':'min({side},ih)':force_original_aspect_ratio=decrease"
     best: tuple[float, Image.Image] | None = None
     for keys in (["-skip_frame", "nokey"], []):
-        argv = ["/usr/bin/ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-threads", "1", *guarded(*keys),
+        argv = ["/usr/bin/ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-threads", "1", "-filter_threads", "1", *guarded(*keys),
                 "-map", chosen, "-t", "40", "-vsync", "passthrough", "-frames:v", "4" if keys else "1",
                 "-vf", f"{scale},format=rgb24", "-c:v", "bmp", "/tmp/poster-%d.bmp"]  # fmt: skip
         Tool(argv, bound=1024, seconds=ASKED["sample_s"]).wait()
@@ -396,11 +424,11 @@ def poster(chosen: str, length: float | None) -> Image.Image | None:
                 break
             with Image.open(path, formats=["BMP"]) as frame:
                 flat = frame.convert("RGB")
-            low, high = flat.convert("L").resize((32, 32), Image.Resampling.BOX).getextrema()
-            if high - low > 40:
+            range_of_light = contrast(flat.resize((32, 32), Image.Resampling.BOX))
+            if range_of_light > 40:
                 return flat
-            if best is None or high - low > best[0]:
-                best = (high - low, flat)
+            if best is None or range_of_light > best[0]:
+                best = (range_of_light, flat)
         if best:
             return best[1]
     return None
@@ -409,7 +437,7 @@ def poster(chosen: str, length: float | None) -> Image.Image | None:
 # ---- everything -------------------------------------------------------------------------------------------------
 
 
-def safely(act: Callable, otherwise: object) -> object:
+def safely(act: Callable[[], Result], otherwise: Result) -> Result:
     """The act's result, or `otherwise` where hostile bytes make it fail."""
     try:
         return act()
@@ -445,7 +473,7 @@ def main() -> None:
         if not mime.startswith(("video/", "audio/", "text/")) and mime not in ASKED["not_media"]:
             done = image(mime)
         if not done and not mime.startswith("text/") and mime not in ASKED["not_media"]:
-            recording()
+            recording(ASKED["image_renditions" if mime.startswith("image/") else "video_renditions"])
     finally:
         if exif:
             _, out, _ = exif.wait()

@@ -29,7 +29,15 @@ def video(path: Path, *options, seconds=3, size="320x240", audio=True):
     """Encode ffmpeg's moving test picture; options are the encoder's."""
     sound = ["-f", "lavfi", "-i", f"sine=440:duration={seconds}"] if audio else []
     source = ["-f", "lavfi", "-i", f"testsrc2=size={size}:rate=25:duration={seconds}"]
-    chosen = list(options) or ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "25", *(["-c:a", "aac"] * audio)]
+    chosen = list(options) or [
+        "-c:v",
+        "libx264",
+        "-pix_fmt",
+        "yuv420p",
+        "-g",
+        "25",
+        *(["-c:a", "aac"] * audio),
+    ]
     subprocess.run(["ffmpeg", "-v", "error", "-y", *source, *sound, *chosen, path], check=True)
     return path
 
@@ -47,7 +55,12 @@ def png_claiming(width, height):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 100))
+        + chunk(b"IEND", b"")
+    )
 
 
 def gif_of(frames, width=16, height=16):
@@ -67,4 +80,10 @@ def zip_of(name="a.txt", data=b"hello"):
 
 def heic_header():
     brands = b"ftypheic\0\0\0\0mif1heic"
-    return struct.pack(">I", 4 + len(brands)) + brands + struct.pack(">I4s", 12, b"meta") + b"\0" * 4 + b"\0" * 400
+    return (
+        struct.pack(">I", 4 + len(brands))
+        + brands
+        + struct.pack(">I4s", 12, b"meta")
+        + b"\0" * 4
+        + b"\0" * 400
+    )

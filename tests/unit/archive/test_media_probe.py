@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from PIL import Image
 
+from archive.errors import SandboxUnavailable
 from archive.media import clean, probe, sandbox
 from archive.media.probe import Condition, Kind, Look, Record
 from tests.unit.archive import media_files as make
@@ -91,7 +92,12 @@ def test_a_video_is_measured(tmp_path):
 )
 def test_containers_of_every_phone_and_camera_are_known(tmp_path, name, media_type, options):
     found = probe.probe(make.video(tmp_path / name, *options), file_name=name)
-    assert (found.media_type, found.kind, found.condition, found.detail) == (media_type, Kind.VIDEO, Condition.OK, "")
+    assert (found.media_type, found.kind, found.condition, found.detail) == (
+        media_type,
+        Kind.VIDEO,
+        Condition.OK,
+        "",
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,7 +139,11 @@ def test_no_bytes_is_a_condition(file):
 
 def test_a_pdf_is_a_document_that_we_do_not_open(file):
     found = probe.probe(file(b"%PDF-1.4\n1 0 obj<<>>endobj\ntrailer<<>>\n%%EOF"), file_name="report.pdf")
-    assert (found.media_type, found.kind, found.condition) == ("application/pdf", Kind.DOCUMENT, Condition.UNSUPPORTED)
+    assert (found.media_type, found.kind, found.condition) == (
+        "application/pdf",
+        Kind.DOCUMENT,
+        Condition.UNSUPPORTED,
+    )
 
 
 def test_a_drawing_with_an_external_entity_is_never_drawn(file):
@@ -156,8 +166,17 @@ def test_noise_is_kept_with_a_condition(file, data):
 
 def test_a_picture_that_no_decoder_here_opens_is_named(file):
     found = probe.probe(file(make.heic_header()), file_name="IMG_1.HEIC")
-    assert (found.media_type, found.kind, found.condition) == ("image/heic", Kind.IMAGE, Condition.CANNOT_DECODE)
+    assert (found.media_type, found.kind, found.condition) == (
+        "image/heic",
+        Kind.IMAGE,
+        Condition.CANNOT_DECODE,
+    )
     assert "HEIC" in found.detail
+
+
+def test_bytes_of_no_format_called_a_photograph_cannot_be_decoded(file):
+    found = probe.probe(file(b"\x01\x02\x03" * 999), file_name="photo.jpg")
+    assert found.condition is Condition.CANNOT_DECODE and ".jpg" in found.detail
 
 
 # ---- disguised ------------------------------------------------------------------------------------------------
@@ -179,7 +198,9 @@ def test_a_declared_type_that_lies_is_told(file):
     assert found.condition is Condition.DISGUISED
 
 
-@pytest.mark.parametrize("name", ["a.JPEG", "b.jpe", "no ending", "c.unknownending", ".jpg", "x/y.jpg", "x\\y.jpg"])
+@pytest.mark.parametrize(
+    "name", ["a.JPEG", "b.jpe", "no ending", "c.unknownending", ".jpg", "x/y.jpg", "x\\y.jpg"]
+)
 def test_names_that_fit_or_say_nothing_are_no_disguise(file, name):
     assert probe.probe(file(make.encoded(make.photo(64, 48))), file_name=name).condition is Condition.OK
 
@@ -218,11 +239,16 @@ def test_thousands_of_frames_are_counted_not_decoded(file):
     found = probe.probe(file(make.gif_of(3000)))
     assert (found.frame_count, found.condition) == (3000, Condition.OK)
     assert probe.probe(file(make.gif_of(30_000))).condition is Condition.TOO_LARGE
-    assert probe.probe(file(make.gif_of(2000, 10_000, 10_000))).condition in (Condition.TOO_LARGE, Condition.DAMAGED)
+    assert probe.probe(file(make.gif_of(2000, 10_000, 10_000))).condition in (
+        Condition.TOO_LARGE,
+        Condition.DAMAGED,
+    )
 
 
 def test_a_cut_video_is_damaged(tmp_path, file):
-    whole = make.video(tmp_path / "v.mp4", "-c:v", "libx264", "-movflags", "+faststart", seconds=20).read_bytes()
+    whole = make.video(
+        tmp_path / "v.mp4", "-c:v", "libx264", "-movflags", "+faststart", seconds=20
+    ).read_bytes()
     found = probe.probe(file(whole[: len(whole) * 6 // 10]))
     assert found.condition is Condition.DAMAGED and "cut off" in found.detail
     whole = make.video(tmp_path / "v.mkv", seconds=20).read_bytes()
@@ -271,7 +297,15 @@ def test_playlists_are_never_followed(file, playlist):
 
 @pytest.mark.parametrize(
     "name",
-    ["-config /tmp/x", "@args", "| touch pwned |", "$(touch pwned).jpg", "a\nb\0c.jpg", "../../etc/passwd", "\u202egpj.exe"],
+    [
+        "-config /tmp/x",
+        "@args",
+        "| touch pwned |",
+        "$(touch pwned).jpg",
+        "a\nb\0c.jpg",
+        "../../etc/passwd",
+        "\u202egpj.exe",
+    ],
 )
 def test_names_that_are_commands_are_only_names(file, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
@@ -326,18 +360,32 @@ def test_numbers_that_are_none_are_dropped():
             }),
         )
     )  # fmt: skip
-    assert (found.width, found.height, found.duration_ms, found.frame_rate, found.rotation) == (None, None, None, "", 0)
+    assert (found.width, found.height, found.duration_ms, found.frame_rate, found.rotation) == (
+        None,
+        None,
+        None,
+        "",
+        0,
+    )
 
 
 def test_a_sandbox_that_talks_nonsense_is_survived():
     for value in (None, [], "x", 5, {"streams": "no"}, {"streams": [None, 3], "format": 9}):
-        found = probe.understand(told(("size", 10), ("file_type", value), ("image", value), ("ffprobe", value)))
+        found = probe.understand(
+            told(("size", 10), ("file_type", value), ("image", value), ("ffprobe", value))
+        )
         assert found.condition in Condition
 
 
 def test_records_that_lie_about_their_size_end_the_reading():
     good = b'{"record": "size", "value": 3, "size": 0}\n'
-    for bad in (b'{"record": "x", "size": 99999}\n', b'{"record": "x", "size": -1}\n', b"[1]\n", b"\xff\n", b"[" * 5000):
+    for bad in (
+        b'{"record": "x", "size": 99999}\n',
+        b'{"record": "x", "size": -1}\n',
+        b"[1]\n",
+        b"\xff\n",
+        b"[" * 5000,
+    ):
         assert [record.name for record in probe._records(good + bad + good)] == ["size"]
 
 
@@ -351,6 +399,21 @@ def test_a_decoder_that_took_too_long_is_a_condition():
 def test_a_decoder_that_crashed_is_a_condition():
     found = probe.understand(told(("size", 10), ("file_type", "image/jpeg"), returncode=139))
     assert found.condition is Condition.CANNOT_DECODE and "signal 11" in found.detail
+
+
+def test_a_machine_in_trouble_is_not_blamed_on_the_file(file, monkeypatch):
+    path = file(make.encoded(make.photo(64, 48)))
+    for fault in (
+        {"returncode": 1, "out": b""},
+        {"returncode": 137, "out": b'{"record":"size","value":9,"size":0}\n'},
+    ):
+        done = sandbox.Finished(fault["returncode"], fault["out"], "bwrap: no memory", None, None, 0.1)
+        with monkeypatch.context() as patch:
+            patch.setattr(sandbox, "run", lambda *_, done=done, **__: done)
+            with pytest.raises(SandboxUnavailable, match="kept"):
+                probe.probe(path)
+    with pytest.raises(FileNotFoundError):
+        probe.probe(path.with_name("absent"))
 
 
 def test_clean_text_keeps_scripts_and_closes_directions():

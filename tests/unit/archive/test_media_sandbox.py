@@ -54,7 +54,9 @@ def test_the_environment_is_empty_of_secrets(monkeypatch):
 
 
 def test_there_is_no_network_not_even_a_socket():
-    done = python("import socket\nfor f in (2, 10, 16, 17):\n  try: socket.socket(f); print('open')\n  except OSError: pass")
+    done = python(
+        "import socket\nfor f in (2, 10, 16, 17):\n  try: socket.socket(f); print('open')\n  except OSError: pass"
+    )
     assert done.ok and done.untrusted_stdout == b""
     links = shell("cat /proc/net/dev").untrusted_stdout.decode().splitlines()[2:]
     assert [line.split(":")[0].strip() for line in links] == ["lo"]
@@ -96,7 +98,9 @@ def test_memory_of_one_process_ends():
 
 
 def test_memory_of_many_processes_together_ends():
-    code = "import os, time\nfor _ in range(6): os.fork()\nx = bytearray(os.urandom(30 << 20)); time.sleep(30)"
+    code = (
+        "import os, time\nfor _ in range(6): os.fork()\nx = bytearray(os.urandom(30 << 20)); time.sleep(30)"
+    )
     assert python(code, limits=Limits(memory_mb=400, processes=128)).stopped is Stopped.MEMORY
 
 
@@ -139,7 +143,9 @@ def test_a_strangers_name_is_refused_as_a_name_inside(tmp_path):
 
 def test_a_helper_talks_over_its_pipes_and_dies_when_killed():
     code = "import sys\nfor line in sys.stdin: print(line.upper(), end='', flush=True)"
-    helper = sandbox.popen([sandbox.python(), "-I", "-c", code], limits=Limits(cpu_s=0, wall_s=0, address_mb=0))
+    helper = sandbox.popen(
+        [sandbox.python(), "-I", "-c", code], limits=Limits(cpu_s=0, wall_s=0, address_mb=0)
+    )
     helper.stdin.write(b"hello\n")
     helper.stdin.flush()
     assert helper.stdout.readline() == b"HELLO\n"
