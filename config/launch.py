@@ -28,7 +28,11 @@ STARTS_OF_WEB = (
 )
 LOG_LIMIT = 20 * 1024**2
 NEEDED = ("keys/secret", "keys/vault.key", "keys/signing.key", "static")
-WORKERS = {"worker-media": ["default,media"], "worker-analyse": ["analyse"]}  # name: queues, further options
+FILES_AT_A_TIME = str(min(os.cpu_count() or 2, 4))
+WORKERS = {  # name: queues, then celery's options
+    "worker-media": ["default,media", "-c", FILES_AT_A_TIME],
+    "worker-analyse": ["analyse", "-c", "1"],  # one model process takes all cores that it needs
+}
 PR_SET_PDEATHSIG = 1
 
 
