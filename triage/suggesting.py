@@ -13,7 +13,7 @@ from triage import queue, registry, standing
 from triage.models import Analysis, Detection, Seen, Standing
 
 MOST_BOXES = 4000
-MOST_LANES = 8
+MOST_LANES = 5
 STEP_MS = 1000
 
 

@@ -78,9 +78,7 @@ def library(request: HttpRequest, code: str) -> HttpResponse:
             "number": number,
             "more": more,
             "order": _order_words(order),
-            "orders": [(o, _order_words(o), o == order) for o in ORDERS],
-            "kept": [(k, v) for k, v in request.GET.items() if k not in ("order", "next")],
-            "facets": _facets(request.GET, case, found),
+            "facets": [_orders(request.GET, order), *_facets(request.GET, case, found)],
             "chips": _chips(request.GET, case, q),
             "thumbnails": veil.thumbnails_shown(request, case.pk),
             "may_look": access.can(request.user, "view_original", case),
@@ -185,6 +183,11 @@ FILTERS: dict[str, Callable[[QuerySet[Item], str], QuerySet[Item]]] = {
 
 def _filtered(items: QuerySet[Item], name: str, value: str) -> QuerySet[Item]:
     return FILTERS[name](items, value[:200]) if value else items
+
+
+def _orders(given: QueryDict, order: str) -> Facet:
+    lines = [Line(_order_words(o), None, _with(given, order=o), o == order) for o in ORDERS]
+    return Facet(_("Order"), lines)
 
 
 def _facets(given: QueryDict, case: Case, found: QuerySet[Item]) -> list[Facet]:

@@ -74,7 +74,7 @@ def _card(request: HttpRequest, item: Item, brief: suggestions.Brief) -> Card:
         veil_url=reverse("rendition", args=[under.pk]) if under else "",
         veiled=not sharp,
         seconds=item.duration_ms / 1000 if item.duration_ms else None,
-        sentence="" if shown else no_picture(item),
+        sentence="" if shown else short_reason(item),
         decision=item.decision.get_value_display() if item.decision else "",
         score=brief.score,
         labels=tuple(brief.labels[:4]),
@@ -94,6 +94,11 @@ def is_broken(item: Item) -> bool:
 
 def condition_words(item: Item) -> str:
     """The condition in words; what the examination said stands after it."""
+    said, detail = _condition_only(item), item.condition_detail.rstrip(".")
+    return f"{said}: {detail}" if detail else said
+
+
+def _condition_only(item: Item) -> str:
     words = {
         "": _("not yet examined"),
         "ok": _("complete"),
@@ -104,8 +109,7 @@ def condition_words(item: Item) -> str:
         "unsupported": _("a kind that we do not open"),
         "disguised": _("disguised: its name says another kind"),
     }
-    said = words.get(item.condition, item.condition)
-    return f"{said}: {item.condition_detail}" if item.condition_detail else str(said)
+    return str(words.get(item.condition, item.condition))
 
 
 def no_picture(item: Item) -> str:
@@ -117,6 +121,13 @@ def no_picture(item: Item) -> str:
     if item.kind in (Item.Kind.IMAGE, Item.Kind.VIDEO):
         return _("No picture was made of this file. The original is kept as it came.")
     return _("There is no picture of this kind of file.")
+
+
+def short_reason(item: Item) -> str:
+    """Why a card has no picture, in a few words."""
+    if not item.examined_at:
+        return _("not yet examined")
+    return _condition_only(item) if item.condition not in SOUND else str(item.get_kind_display())
 
 
 # --- the viewer -------------------------------------------------------------------------------------------------
@@ -133,6 +144,8 @@ class Drawn:
     wide: str
     high: str
     at_edge: bool
+    label_at: str
+    label_ends: bool
     at_ms: int | None
 
 
@@ -227,6 +240,9 @@ def frame_rate(item: Item) -> float:
         return 25.0
 
 
+RIGHT = 0.75  # labels of boxes that begin further right end with their box
+
+
 def _box(box: Box, tall: int) -> Drawn:
     return Drawn(
         label=box.label,
@@ -236,6 +252,8 @@ def _box(box: Box, tall: int) -> Drawn:
         wide=f"{box.width * 1000:.1f}",
         high=f"{box.height * tall:.1f}",
         at_edge=box.y < 0.05,
+        label_at=f"{(min(1.0, box.x + box.width) if box.x > RIGHT else box.x) * 1000:.1f}",
+        label_ends=box.x > RIGHT,
         at_ms=box.at_ms,
     )
 
@@ -289,7 +307,7 @@ def said(statement: Statement) -> Said:
 def _value(statement: Statement) -> str | SafeString:
     if statement.local_time:
         return format_html(
-            '<bdi>{}</bdi>{}', _moment(statement), f" {statement.text}" if statement.text else ""
+            '<bdi>{}</bdi>{}', _moment(statement), f" · {statement.text}" if statement.text else ""
         )
     if statement.latitude is not None and statement.longitude is not None:
         radius = f" ± {number_format(statement.radius_m, force_grouping=True)} m" if statement.radius_m else ""

@@ -28,7 +28,7 @@ from triage.queue import Filters
 
 SHOWN_HOLDS_S = 12 * 3600
 STATUS_WORDS = {
-    "undecided": gettext_lazy("waiting for a decision"),
+    "undecided": gettext_lazy("waiting"),
     "unscored": gettext_lazy("waiting, not scored"),
     "postponed": gettext_lazy("postponed"),
     "decided": gettext_lazy("decided"),
