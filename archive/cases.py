@@ -134,6 +134,25 @@ def see_identity(*, source: Source, actor: Actor, reason: str) -> str:
     return opened["identity"]
 
 
+def rewrap_identities(*, actor: Actor) -> int:
+    """After a rotation of the vault's key: wrap the keys of sealed identities anew. Returns how many."""
+    renewed = 0
+    for source in Source.objects.exclude(identity_key=None).iterator():
+        key = sealing.rewrap(source.identity_key, context=source.custody_subject())
+        if key is None:
+            continue
+        with transaction.atomic(durable=True):
+            custody.change(
+                source,
+                event="source.identity_rewrapped",
+                actor=actor,
+                expect={"identity_version": source.identity_version},
+                identity_key=key,
+            )
+        renewed += 1
+    return renewed
+
+
 def _words(error: ValidationError) -> str:
     if hasattr(error, "message_dict"):
         return " ".join(f"{name}: {' '.join(words)}" for name, words in error.message_dict.items())

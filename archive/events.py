@@ -62,10 +62,12 @@ EVENTS: dict[str, EventType] = {
     "case.list_exported": _human("A list was exported"),
     "case.criteria_changed": _human_or_operator("The criteria for the order of review changed"),
     "case.thumbnails_shown": _human("A person chose to see unveiled thumbnails"),
+    "case.custody_checked": _any("The chains of the case were checked"),
     # source
     "source.recorded": _human_or_operator("Source recorded"),
     "source.changed": _human("Source changed"),
     "source.identity_set": _human_or_operator("The source's identity was recorded, sealed"),
+    "source.identity_rewrapped": _human_or_operator("The key of the sealed identity was wrapped anew"),
     "source.identity_seen": _human("The source's identity was seen"),
     # bundle
     "bundle.requested": _human_or_operator("A bundle was requested"),

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from archive import custody, vault
+from archive import cases, custody, vault
 from archive.custody import Actor
 from archive.errors import BadInput, Damaged, KeyUnavailable, Missing
 from archive.management.base import Command as Base
@@ -130,6 +130,7 @@ class Command(Base):
         renewed = 0
         while passed := vault.rotate(progress=self._progress).renewed:
             renewed += passed  # again, until nothing came in meanwhile under the earlier key
+        renewed += cases.rewrap_identities(actor=Actor.operator())
         self._tell("")
         after = ring.keys()[0].key_id
         if not renewed and after == before:
