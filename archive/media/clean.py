@@ -27,7 +27,7 @@ def text(value: object, limit: int = TEXT) -> str:
     for letter in value[: limit * 2]:
         if letter in "\n\t\r":
             letter = " "
-        if unicodedata.category(letter) in ("Cc", "Cs", "Cn"):
+        if unicodedata.category(letter) in ("Cc", "Cs"):
             continue
         kept.append(letter)
     result = "".join(kept).strip()

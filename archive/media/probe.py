@@ -234,7 +234,10 @@ def _records(stream: bytes) -> Iterator[Record]:
 
 
 def _picture(picture: dict[str, Any], found: Look) -> dict[str, Any]:
-    width, height = clean.whole(picture.get("width"), 1 << 31), clean.whole(picture.get("height"), 1 << 31)
+    width, height = (
+        clean.whole(picture.get("width"), (1 << 31) - 1),
+        clean.whole(picture.get("height"), (1 << 31) - 1),
+    )
     orientation = clean.whole(found.fact("orientation"), 8) or 1
     if orientation >= 5:
         width, height = height, width
@@ -245,15 +248,15 @@ def _picture(picture: dict[str, Any], found: Look) -> dict[str, Any]:
         "orientation": orientation,
         "container": clean.text(picture.get("format"), 20),
         "pixel_format": clean.text(picture.get("mode"), 20),
-        "frame_count": clean.whole(frames.get("count"), 1 << 31) or 1,
+        "frame_count": clean.whole(frames.get("count"), (1 << 31) - 1) or 1,
     }
 
 
 def _pictures_claimed_size(exif: dict[str, Any]) -> dict[str, Any]:
     """Of a picture that no decoder here opens: what its metadata say, good enough for a label."""
     for group in ("File", "QuickTime", "EXIF", "PNG", "RIFF"):
-        width = clean.whole(exif.get(f"{group}:ImageWidth"), 1 << 31)
-        height = clean.whole(exif.get(f"{group}:ImageHeight"), 1 << 31)
+        width = clean.whole(exif.get(f"{group}:ImageWidth"), (1 << 31) - 1)
+        height = clean.whole(exif.get(f"{group}:ImageHeight"), (1 << 31) - 1)
         if width and height:
             return {"width": width, "height": height}
     return {}
@@ -276,7 +279,10 @@ def _recording(av: dict[str, Any]) -> dict[str, Any]:
     }
     if video is None:
         return seen
-    width, height = clean.whole(video.get("width"), 1 << 31), clean.whole(video.get("height"), 1 << 31)
+    width, height = (
+        clean.whole(video.get("width"), (1 << 31) - 1),
+        clean.whole(video.get("height"), (1 << 31) - 1),
+    )
     rotation = _rotation(video)
     if rotation in (90, 270):
         width, height = height, width

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -480,7 +481,9 @@ def main() -> None:
             found = safely(lambda: json.loads(out)[0], None)
             if isinstance(found, dict):
                 tell("exiftool", found)
-    tell("done", round(time.monotonic() - START, 3))
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    processor = sum(usage.ru_utime + usage.ru_stime for usage in used)
+    tell("done", {"wall_s": round(time.monotonic() - START, 3), "cpu_s": round(processor, 3)})
 
 
 main()
