@@ -19,6 +19,7 @@ import argparse
 import base64
 import csv
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -29,7 +30,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -81,7 +82,9 @@ class Folder:
     """A bundle that lies in a folder. Links, devices and pipes are faults and are never opened."""
 
     def __init__(self, path: str) -> None:
-        self.path, self.real, self.faults = path, {}, []
+        self.path = path
+        self.real: dict[str, str] = {}
+        self.faults: list[str] = []
         waiting = [""]
         while waiting:
             here = waiting.pop()
@@ -109,7 +112,9 @@ class Zip:
     """A bundle inside a .zip, read in place. One folder at its top; nothing is unpacked."""
 
     def __init__(self, path: str) -> None:
-        self.zip, self.real, self.faults = zipfile.ZipFile(path), {}, []
+        self.zip = zipfile.ZipFile(path)
+        self.real: dict[str, zipfile.ZipInfo] = {}
+        self.faults: list[str] = []
         tops = set()
         for info in self.zip.infolist():
             top, _, name = info.filename.partition("/")
@@ -125,7 +130,7 @@ class Zip:
         if len(tops) != 1:
             self.faults.append(f"the zip holds {len(tops)} folders at its top where a bundle has one")
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> IO[bytes]:
         """Open one file for reading."""
         return self.zip.open(self.real[name])
 
@@ -243,7 +248,14 @@ class Check:
 
     def run(self) -> int:
         """Run all steps, whatever the ones before found. Returns the exit status."""
-        steps = (self.files, self.signature, self.manifests, self.content, self.events, self.openings)
+        steps: tuple[Callable[[], str], ...] = (
+            self.files,
+            self.signature,
+            self.manifests,
+            self.content,
+            self.events,
+            self.openings,
+        )
         steps += (self.checkpoint, self.originals, self.decisions, self.suggestions, self.tables)
         for self.step, step in enumerate(steps, 1):
             faults, unknown, said = len(self.faults), len(self.unknown), ""
@@ -270,9 +282,9 @@ class Check:
         answer = "BAD" if faults else "COULD NOT CHECK" if unknown else "good"
         self.out(f"{self.step:2}. {title} {answer}")
         for kind in dict.fromkeys(kind for _, kind, _ in faults):
-            words = [words for _, k, words in faults if k == kind]
-            more = f" (and {len(words) - 1} more of this kind)" if len(words) > 1 else ""
-            self.out(f"      BAD: {words[0]}{more}")
+            alike = [words for _, k, words in faults if k == kind]
+            more = f" (and {len(alike) - 1} more of this kind)" if len(alike) > 1 else ""
+            self.out(f"      BAD: {alike[0]}{more}")
         for _, words in unknown:
             self.out(f"      COULD NOT CHECK: {words}")
         if said and answer == "good":
@@ -310,7 +322,7 @@ class Check:
 
     # --- reading
 
-    def _open(self, name: str) -> BinaryIO:
+    def _open(self, name: str) -> IO[bytes]:
         if name not in self.bundle.real:
             raise CouldNotCheck(f"{show(name)} is missing (step 1)")
         return self.bundle.open(name)
@@ -382,7 +394,8 @@ class Check:
             exact = pem == key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         except Exception as error:  # noqa: BLE001 - OpenSSL has many errors for a broken key; all mean the same
             raise Bad(f"{KEY} is not a key ({type(error).__name__})") from None
-        need(isinstance(key, Ed25519PublicKey) and exact, f"{KEY} is not a well-formed Ed25519 key")
+        if not (isinstance(key, Ed25519PublicKey) and exact):
+            raise Bad(f"{KEY} is not a well-formed Ed25519 key")
         self.public = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
         fingerprint = hashlib.sha256(self.public).hexdigest()
         if self.key and self.key != fingerprint:
@@ -409,10 +422,11 @@ class Check:
         """Manifests: they list every file, once, by a name that leads nowhere else."""
         data = {name for name in self.bundle.real if name.startswith("data/")}
         for manifest, wanted in (("tagmanifest-sha256.txt", TAG_FILES), ("manifest-sha256.txt", data)):
-            seen = {}
+            seen: dict[str, str] = {}
             for where, line in self._lines(manifest, 16_384):
                 match = re.fullmatch(r"([0-9a-f]{64})  (.+)", line.decode())
-                need(match, f"{where} is not a SHA-256, two spaces and a path")
+                if match is None:
+                    raise Bad(f"{where} is not a SHA-256, two spaces and a path")
                 need(
                     not re.search("%(?!0A|0D|25)", match[2]),
                     f"{where} has a percent sign that is not encoded",
@@ -462,6 +476,7 @@ class Check:
         """Custody events: each in canonical form, each chained to the one before it, none left out."""
         listed, hashes, here = self._list("data/custody/subjects.json"), {}, None
         number, tip = 0, ""
+        nowhere: dict[str, Any] = {"subject": ""}
 
         def close(subject: dict | None) -> None:
             if subject is None:
@@ -485,7 +500,7 @@ class Check:
             if here is None or subject != here["subject"]:
                 close(here)
                 need(subject not in self.lengths, f"{where}: the events of {subject} do not stand together")
-                here, number, tip = next(listed, ("", {"subject": ""}))[1], 0, "0" * 64
+                here, number, tip = next(listed, ("", nowhere))[1], 0, "0" * 64
                 need(
                     here["subject"] == subject,
                     f"{where}: {subject} was not signed here: one was left out or added",
@@ -582,9 +597,10 @@ class Check:
             self.notes.append(f"{len(lines) - 1} further signatures of the checkpoint were not checked.")
         self._sound_events()
         pending, taken = 0, set()
+        nothing: dict[str, Any] = {}
         positions = self._list("data/custody/positions.json")
         for (subject, number), digest in self.hashes.items():
-            where, row = next(positions, ("the end of positions.json", {}))
+            where, row = next(positions, ("the end of positions.json", nothing))
             named = (row.get("subject"), row.get("number"), row.get("event"))
             need(named == (subject, number, digest), f"{where} is not of event {number} of {subject}")
             if row["position"] == "pending":
@@ -623,7 +639,8 @@ class Check:
 
     def originals(self) -> str:
         """Originals: each is the file that its item's custody events speak of."""
-        stored, acquired = {}, self._kept("item.acquired")
+        stored: dict[str, list[dict]] = {}
+        acquired = self._kept("item.acquired")
         for at, event in self._kept("item.stored").items():
             stored.setdefault(at[0], []).append(event["payload"]["set"])
         used, known = set(), set()
@@ -670,7 +687,7 @@ class Check:
             at, event = self._take(where, row, waiting)
             actor = {key: event["actor"][key] for key in ("id", "kind", "role")}
             told = (row["id"], row["time"], row["actor"], row["value"], row["withdraws"], row["reason"])
-            then = (event["payload"]["id"], event["time"], actor)
+            then: tuple[Any, ...] = (event["payload"]["id"], event["time"], actor)
             then += tuple(self._value(at, field) for field in ("value", "withdraws", "reason"))
             need(
                 told == then,
@@ -779,7 +796,8 @@ def main(arguments: list[str] | None = None, out: Callable[[str], None] = print)
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = main()
         sys.stdout.flush()
