@@ -10,7 +10,7 @@ import dataclasses
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from archive import access, custody, jobs, vault
 from archive.custody import Actor
-from archive.errors import BadInput, Damaged, MediaError, Missing
+from archive.errors import BadInput, Damaged, Missing
 from archive.jobs import job
 from archive.models import Acquisition, Blob, Case, CaseCounter, Claim, Item, Job, Rendition, Source
 from archive.vault import Progress, Stored, silent
@@ -52,6 +52,9 @@ class Acquired:
     already_held: bool
 
 
+Settle = Callable[[Acquired], None] | None
+
+
 def acquire(
     *,
     case: Case,
@@ -61,9 +64,11 @@ def acquire(
     expected_size: int | None = None,
     expected_sha256: str | None = None,
     progress: Progress = silent,
+    settle: Settle = None,
 ) -> Acquired:
     """Take one file into a case. The same bytes again: the same item, a further acquisition.
 
+    `settle` is told what came of it inside the transaction that makes the rows, so that both hold or neither.
     Raises NotAllowed, BadInput (closed case, bytes not as announced), LimitExceeded, StorageFull; then no row
     exists, and bytes already written lie in the vault as an orphan that `vault orphans` lists.
     """
@@ -75,7 +80,7 @@ def acquire(
         limit=settings.UPLOAD_LIMIT,
         progress=progress,
     )
-    return register(case=case, actor=actor, stored=stored, origin=origin)
+    return register(case=case, actor=actor, stored=stored, origin=origin, settle=settle)
 
 
 def require_open(case: Case, actor: Actor, origin: Origin) -> None:
@@ -87,12 +92,15 @@ def require_open(case: Case, actor: Actor, origin: Origin) -> None:
         raise BadInput("That source belongs to another case: choose one of this case.")
 
 
-def register(*, case: Case, actor: Actor, stored: Stored, origin: Origin) -> Acquired:
+def register(*, case: Case, actor: Actor, stored: Stored, origin: Origin, settle: Settle = None) -> Acquired:
     """Make the rows, events and jobs for bytes that are durably in the vault."""
     for attempt in range(TRIES):
         try:
             with transaction.atomic(durable=True):
-                return _register(case, actor, stored, origin)
+                acquired = _register(case, actor, stored, origin)
+                if settle:
+                    settle(acquired)
+                return acquired
         except IntegrityError:  # another process took the same bytes or the same number first
             if attempt == TRIES - 1:
                 raise
@@ -282,22 +290,8 @@ def examine(row: Job, item: Item) -> None:
 
     if item.examined_at is not None:
         return
-    try:
-        with _plaintext(item) as source:
-            found = renditions.examine(source, file_name=item.file_name)
-    except MediaError as error:  # the decoder died without a word: the item is kept, and says so
-        with transaction.atomic(durable=True):
-            custody.change(
-                item,
-                event="item.examined",
-                actor=Actor.system("worker"),
-                expect={"examined_at": None},
-                kind=Item.Kind.OTHER,
-                condition="cannot decode",
-                condition_detail=error.sentence,
-                examined_at=timezone.now(),
-            )
-        return
+    with _plaintext(item) as source:
+        found = renditions.examine(source, file_name=item.file_name)
     made = [(picture, _store(picture)) for picture in found.renditions]
     actor, now, about = Actor.system("worker"), timezone.now(), found.probe
     with transaction.atomic(durable=True):
@@ -328,7 +322,7 @@ def examine(row: Job, item: Item) -> None:
             jobs.enqueue("archive.proxy", subject=item, once=True)
 
 
-@job("archive.proxy", queue="media", attempts=2, limit_s=4 * 3600)
+@job("archive.proxy", queue="media", attempts=2, limit_s=24 * 3600)
 def make_proxy(row: Job, item: Item) -> None:
     """Make a copy that browsers play, of what they cannot play as it is."""
     from archive.media import probe, renditions
