@@ -19,13 +19,13 @@ SHOWN = 40  # claims, detections and the like that one table shows
 FONTS = settings.ROOT / "static" / "vendor" / "plex"
 FACES = (
     ("Plex", "100 700", "ibm-plex-sans-latin-wght-normal"),
-    ("Plex", "100 700", "ibm-plex-sans-latin-ext-wght-normal"),
-    ("Plex", "100 700", "ibm-plex-sans-cyrillic-wght-normal"),
-    ("Plex", "400", "ibm-plex-sans-arabic-arabic-400-normal"),
-    ("Plex", "600", "ibm-plex-sans-arabic-arabic-600-normal"),
+    ("Plex Extended", "100 700", "ibm-plex-sans-latin-ext-wght-normal"),
+    ("Plex Cyrillic", "100 700", "ibm-plex-sans-cyrillic-wght-normal"),
+    ("Plex Arabic", "400", "ibm-plex-sans-arabic-arabic-400-normal"),
+    ("Plex Arabic", "600", "ibm-plex-sans-arabic-arabic-600-normal"),
     ("Plex Mono", "400", "ibm-plex-mono-latin-400-normal"),
-    ("Plex Mono", "400", "ibm-plex-mono-latin-ext-400-normal"),
-    ("Plex Mono", "400", "ibm-plex-mono-cyrillic-400-normal"),
+    ("Plex Mono Extended", "400", "ibm-plex-mono-latin-ext-400-normal"),
+    ("Plex Mono Cyrillic", "400", "ibm-plex-mono-cyrillic-400-normal"),
 )
 WITHHELD_WORDS = "withheld"
 ABOUT = {
