@@ -9,7 +9,7 @@ from fractions import Fraction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.formats import date_format, number_format
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -310,7 +310,7 @@ def _value(statement: Statement) -> str | SafeString:
             '<bdi>{}</bdi>{}', _moment(statement), f" · {statement.text}" if statement.text else ""
         )
     if statement.latitude is not None and statement.longitude is not None:
-        radius = f" ± {number_format(statement.radius_m, force_grouping=True)} m" if statement.radius_m else ""
+        radius = f" ± {statement.radius_m:,} m" if statement.radius_m else ""
         return format_html(
             '<bdi dir="ltr">{:.4f}, {:.4f}{}</bdi>{}',
             statement.latitude,
