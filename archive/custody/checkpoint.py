@@ -103,10 +103,10 @@ def sign_note(origin: str, size: int, root: bytes, key: Ed25519PrivateKey) -> st
 
 def parse_note(note: str) -> Parsed:
     """Read a checkpoint without trusting it. Raises BadInput when it is not in the form."""
-    text, separator, tail = note.partition("\n\n")
+    text, separator, tail = note.rpartition("\n\n")
     lines = text.split("\n")
     try:
-        if not separator or len(lines) < 3 or not tail.endswith("\n"):
+        if not separator or len(lines) < 3 or "" in lines or not tail.endswith("\n"):
             raise ValueError("form")
         signatures = []
         for line in tail.rstrip("\n").split("\n"):
@@ -116,7 +116,7 @@ def parse_note(note: str) -> Parsed:
                 raise ValueError("signature line")
             signatures.append((name, blob[:4], blob[4:]))
         root = base64.b64decode(lines[2], validate=True)
-        if len(root) != 32 or str(int(lines[1])) != lines[1]:
+        if len(root) != 32 or int(lines[1]) < 0 or str(int(lines[1])) != lines[1]:
             raise ValueError("size or root")
         return Parsed(lines[0], int(lines[1]), root, text.encode() + b"\n", tuple(signatures))
     except ValueError as error:

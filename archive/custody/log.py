@@ -86,10 +86,15 @@ def change(
 
 
 def erase(obj: M, *, event: str, actor: Actor, reason: str = "") -> None:
-    """Delete a row that may be deleted (a grant, a tag on an item) and append the event of it."""
+    """Delete a row that may be deleted (a grant, a tag on an item) and append the event of it.
+
+    Raises Conflict when it is gone already; then nothing changed.
+    """
     key, subject = str(obj.pk), obj.custody_subject()
     with recording():
-        type(obj)._base_manager.filter(pk=obj.pk).delete()
+        hit, _ = type(obj)._base_manager.filter(pk=obj.pk).delete()
+    if not hit:
+        raise Conflict("Somebody else took this away first. Look again.")
     record(
         subject,
         event=event,
@@ -155,7 +160,7 @@ def record(
             openings.append((pointer, grain, inner))
             return {"commitment": commitment(grain, pointer, inner)}
         if isinstance(value, dict):
-            return {k: hide(v, f"{pointer}/{k}") for k, v in value.items()}
+            return {k: hide(v, f"{pointer}/{_escaped(k)}") for k, v in value.items()}
         if isinstance(value, list | tuple):
             return [hide(v, f"{pointer}/{i}") for i, v in enumerate(value)]
         return plain(value)
@@ -186,6 +191,11 @@ def record(
             "Nothing was changed: shorten the text."
         )
     return _append(tip, event, moment, body, openings, row if row is not None else subject)
+
+
+def _escaped(key: str) -> str:
+    """One step of an RFC 6901 pointer."""
+    return key.replace("~", "~0").replace("/", "~1")
 
 
 def _lock(name: str) -> models.Model:
@@ -246,11 +256,17 @@ def recording() -> Iterator[None]:
         _recording.reset(token)
 
 
+# Wherever it stands in the statement: after WITH, after a comment, or as the second of two.
 _STATEMENT = re.compile(
-    r'\s*(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|REPLACE\s+INTO|UPDATE|DELETE\s+FROM)\s+"?(\w+)"?', re.I
+    r"\b(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|REPLACE\s+INTO|UPDATE(?:\s+OR\s+\w+)?(?:\s+ONLY)?|DELETE\s+FROM"
+    r"(?:\s+ONLY)?|TRUNCATE(?:\s+TABLE)?(?:\s+ONLY)?|MERGE\s+INTO|COPY)\s+(?:\"?public\"?\s*\.\s*)?\"?(\w+)\"?",
+    re.I,
 )
+_COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.S)
 # Signing in writes these columns by itself; no other column may be changed without an event.
-_FREE_UPDATES = re.compile(r'\s*UPDATE "archive_user" SET "(?:last_login|password)" = \S+ WHERE', re.I)
+_FREE_UPDATES = re.compile(
+    r'UPDATE "archive_user" SET "(?:last_login|password)" = %s WHERE "archive_user"\."id" = %s'
+)
 
 
 def guarded_tables() -> frozenset[str]:
@@ -272,11 +288,11 @@ _tables: frozenset[str] | None = None
 def guard(execute: Callable, sql: str, params: Any, many: bool, context: dict) -> Any:
     """Refuse a statement that would change a guarded table outside the log. Installed on every connection."""
     if not _recording.get():
-        found = _STATEMENT.match(sql)
-        if found and found[1] in guarded_tables() and not _FREE_UPDATES.match(sql):
-            raise UnrecordedChange(
-                f"A row of {found[1]} would change without its event: use custody.write, change or erase."
-            )
+        for table in _STATEMENT.findall(_COMMENT.sub(" ", sql)):
+            if table.lower() in guarded_tables() and not _FREE_UPDATES.fullmatch(sql):
+                raise UnrecordedChange(
+                    f"A row of {table} would change without its event: use custody.write, change or erase."
+                )
     return execute(sql, params, many, context)
 
 

@@ -6,7 +6,7 @@ Steps (the same numbers stand in docs/custody-log.md):
  3. the global order: positions 0, 1, 2 ... without gaps; a subject's events in the order of their numbers
  4. checkpoints: signed by the log's key; the root over the events they cover is the root they state
  5. openings: each stored value is what its event commits to
- 6. rows: what a record's events add up to is the row as it stands today
+ 6. rows: what a record's events add up to is the row as it stands today; so are the roles that people have
 
 Three answers: good, bad, could not check.
 """
@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.conf import settings
-from django.db import models, transaction
+from django.db import connection, models, transaction
 
 from archive.custody.canonical import ZERO_HASH, canonical, commitment, event_hash, plain
 from archive.custody.checkpoint import Parsed, parse_note, public_bytes, signed_by, signing_key
@@ -35,6 +36,7 @@ from archive.models import (
     CustodyPending,
     CustodyPosition,
     CustodySubject,
+    User,
 )
 from archive.models.base import Custodial
 
@@ -61,6 +63,7 @@ class Report:
     checkpoints: int = 0
     rows: int = 0
     openings: int = 0
+    unopened: int = 0
     faults: list[Fault] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     unchecked: list[str] = field(default_factory=list)
@@ -108,7 +111,7 @@ def verify(*, known: str = "", public_key: bytes | None = None, progress: Progre
     checkpoints must be signed with, else the instance's signing key.
     """
     report = Report()
-    with transaction.atomic():
+    with _one_moment():
         heads = _checkpoints(report, known, public_key)
         walk = _Walk(report, heads)
         for chunk in _chunks(_in_global_order()):
@@ -116,13 +119,14 @@ def verify(*, known: str = "", public_key: bytes | None = None, progress: Progre
             if progress:
                 progress(report.events)
         walk.end()
+    _say_unopened(report)
     return report
 
 
 def verify_subject(name: str) -> Report:
     """Check one subject's chain, openings and rows (steps 1, 2, 5 and 6). Positions and checkpoints need `verify`."""
     report = Report()
-    with transaction.atomic():
+    with _one_moment():
         chain = _Chains(report)
         rows = _Rows(report)
         events = CustodyEvent.objects.filter(subject=name).order_by("number")
@@ -131,7 +135,33 @@ def verify_subject(name: str) -> Report:
             _check_chunk(report, chunk, chain, rows)
         chain.compare(CustodySubject.objects.filter(name=name))
         rows.compare(only=name)
+    _say_unopened(report)
     return report
+
+
+def _say_unopened(report: Report) -> None:
+    if report.unopened:
+        report.unchecked.append(f"{report.unopened} commitments whose openings are no longer there")
+
+
+@contextmanager
+def _one_moment() -> Iterator[None]:
+    """Read the database as it is at one moment while others go on writing; hold up none of them."""
+    if connection.in_atomic_block:
+        yield
+        return
+    usual = getattr(connection, "transaction_mode", None)
+    if connection.vendor == "sqlite":
+        connection.transaction_mode = "DEFERRED"  # ours is IMMEDIATE: that would keep every writer out
+    try:
+        with transaction.atomic(durable=True):
+            if connection.vendor == "postgresql":
+                with connection.cursor() as cursor:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield
+    finally:
+        if connection.vendor == "sqlite":
+            connection.transaction_mode = usual
 
 
 # --- step 4: checkpoints ------------------------------------------------------------------------------------------
@@ -272,13 +302,29 @@ def _check_event(report: Report, row: Row) -> dict[str, Any] | None:
         event = json.loads(body)
         if not isinstance(event, dict) or canonical(event) != body:
             raise ValueError("form")
-    except ValueError:
+    except (ValueError, RecursionError):
         report.add("altered event", row.place, "its bytes are not canonical JSON")
+        return None
+    if not _in_form(event):
+        report.add("altered event", row.place, "it is not in the form of version 1")
         return None
     stated = tuple(event.get(name) for name in ("subject", "number", "type", "time"))
     if stated != (row.subject, row.number, row.type, plain(row.time)):
         report.add("altered event", row.place, "the columns beside it do not say what it says")
     return event
+
+
+_EVENT_FIELDS = frozenset("version subject number previous type time actor reason software payload".split())
+
+
+def _in_form(event: dict[str, Any]) -> bool:
+    payload = event.get("payload")
+    return (
+        event.keys() == _EVENT_FIELDS
+        and event["version"] == 1
+        and isinstance(payload, dict)
+        and isinstance(payload.get("set", {}), dict)
+    )
 
 
 class _Chains:
@@ -328,11 +374,16 @@ def _open(
             opened[pointer] = value
         else:
             report.add("altered opening", f"{pointer} of {row.place}", "it is not what the event commits to")
+    if event is not None:
+        made = bytes(row.canonical).count(b'"commitment":"')  # in a string the quotes would be escaped
+        sealed = row.type == "source.identity_set"  # its opening lies in the sealed identity alone
+        report.unopened += max(0, made - sealed - len(opened))
     return opened
 
 
 def _at(document: Any, pointer: str) -> Any:
     for step in pointer.split("/")[1:]:
+        step = step.replace("~1", "/").replace("~0", "~")
         document = document[int(step)] if isinstance(document, list) else document[step]
     return document
 
@@ -340,7 +391,7 @@ def _at(document: Any, pointer: str) -> Any:
 class _Rows:
     """Step 6. Only a short hash of each folded field is kept, so that a million records fit in memory.
 
-    A field whose opening was destroyed is not compared: nobody can say any more what it was.
+    A field whose opening is gone can only be empty: nobody can say any more what it was.
     """
 
     WITHHELD = b""
@@ -349,9 +400,12 @@ class _Rows:
         self.report = report
         self.models = {m._meta.label_lower: m for m in apps.get_models() if issubclass(m, Custodial)}
         self.state: dict[str, dict[str, dict[str, bytes]]] = {label: {} for label in self.models}
+        self.roles: dict[str, list[str]] = {}
 
     def fold(self, event: dict[str, Any], opened: dict[str, Any]) -> None:
-        payload = event.get("payload") or {}
+        payload = event["payload"]
+        if event["type"] == "system.roles_changed":
+            self.roles[str(payload.get("person"))] = payload.get("roles")
         label, key = str(payload.get("record")), str(payload.get("id"))
         if label not in self.models:
             return
@@ -359,7 +413,7 @@ class _Rows:
             self.state[label].pop(key, None)
             return
         known = self.state[label].setdefault(key, {})
-        for name, value in (payload.get("set") or {}).items():
+        for name, value in payload.get("set", {}).items():
             pointer = f"/payload/set/{name}"
             if isinstance(value, dict) and set(value) == {"commitment"}:
                 known[name] = _digest(opened[pointer]) if pointer in opened else self.WITHHELD
@@ -377,6 +431,18 @@ class _Rows:
                 self._compare_row(f"{label} {row.pk}", row, folded.pop(str(row.pk), None))
             for key in folded:
                 self.report.add("missing row", f"{label} {key}", "the log says that it exists; it is gone")
+        if only in ("", "system:main"):
+            self._compare_roles()
+
+    def _compare_roles(self) -> None:
+        """Membership of groups is no row of ours, but what it gives is access."""
+        held: dict[str, list[str]] = defaultdict(list)
+        pairs = User.groups.through.objects.order_by("group__name").values_list("user_id", "group__name")
+        for person, role in pairs:
+            held[str(person)].append(role)
+        for person in held.keys() | self.roles.keys():
+            if held.get(person, []) != self.roles.get(person, []):
+                self.report.add("altered roles", f"person {person}", "their roles are not what the log says")
 
     def _compare_row(self, place: str, row: Any, folded: dict[str, bytes] | None) -> None:
         if folded is None:
@@ -386,7 +452,10 @@ class _Rows:
             column = row._meta.get_field(name)
             # A column younger than the row's events holds its default until an event says otherwise.
             stated = folded[name] if name in folded else _digest(plain(column.get_default()))
-            if stated not in (_digest(plain(column.value_from_object(row))), self.WITHHELD):
+            value = plain(column.value_from_object(row))
+            if stated == self.WITHHELD and value not in ("", None):
+                self.report.add("missing opening", place, f"its field {name} can no longer be compared")
+            elif stated not in (_digest(value), self.WITHHELD):
                 self.report.add(
                     "altered row", place, f"its field {name} is not what the last event about it says"
                 )
