@@ -48,7 +48,7 @@ class Offer:
             chips=tuple(_chip(s, spans.get(s.label, ()), timed) for s in seen),
             boxes=[_box(d, timed) for d in found],
             lanes=lanes[:MOST_LANES],
-            models=[Model(f"{a.model} ({a.get_task_display()})", a.weights_sha256, a.finished_at) for a in analyses.values()],
+            models=[Model(a.model, a.weights_sha256, str(a.get_task_display())) for a in analyses.values()],
             reasons=reasons_of(row),
             shots_ms=sorted({start for lane in lanes for start, _end in lane.spans}),
             state=_state(row, bool(analyses)),

@@ -13,7 +13,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from archive import keys as all_keys
 from archive.views import navigation
@@ -27,6 +27,11 @@ ROLES = {
     "legal": gettext_lazy("legal"),
     "data_scientist": gettext_lazy("data scientist"),
     "observer": gettext_lazy("observer"),
+}
+QUEUES = {
+    "default": gettext_lazy("reading back, sequencing, bundles"),
+    "media": gettext_lazy("examining files, making copies"),
+    "analyse": gettext_lazy("models"),
 }
 
 
@@ -108,7 +113,7 @@ def when(moment: dt.datetime | dt.date | None, time: bool = True) -> SafeString:
     if not isinstance(moment, dt.datetime):
         return format_html('<time datetime="{}">{}</time>', moment.isoformat(), date_format(moment, "j M Y"))
     local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
-    pattern = "j M Y, H:i" if time else "j M Y"
+    pattern = pgettext("day and time", "j M Y, H:i") if time else "j M Y"
     if not time:
         zone = ""
     elif timezone.is_aware(local):
@@ -165,7 +170,13 @@ def side_list(context: dict[str, Any]) -> list[navigation.Section]:
 @register.simple_tag
 def role_words(user: Any) -> str:
     """The roles of a person, in words."""
-    return ", ".join(str(ROLES.get(name, name)) for name in sorted(user.roles())) or _("no role")
+    return _(", ").join(str(ROLES.get(name, name)) for name in sorted(user.roles())) or _("no role")
+
+
+@register.filter
+def queue_words(names: list[str]) -> str:
+    """Names of the workers' queues, in words."""
+    return _(", ").join(str(QUEUES.get(name, name)) for name in names)
 
 
 @register.simple_tag

@@ -13,6 +13,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from archive.models import Item, Rendition
 from archive.models.items import Statement
@@ -307,7 +308,7 @@ def said(statement: Statement) -> Said:
 def _value(statement: Statement) -> str | SafeString:
     if statement.local_time:
         return format_html(
-            '<bdi>{}</bdi>{}', _moment(statement), f" · {statement.text}" if statement.text else ""
+            "<bdi>{}</bdi>{}", _moment(statement), _beside(statement.text)
         )
     if statement.latitude is not None and statement.longitude is not None:
         radius = f" ± {statement.radius_m:,} m" if statement.radius_m else ""
@@ -316,9 +317,13 @@ def _value(statement: Statement) -> str | SafeString:
             statement.latitude,
             statement.longitude,
             radius,
-            f" {statement.text}" if statement.text else "",
+            _beside(statement.text),
         )
     return format_html("<bdi>{}</bdi>", statement.text) if statement.text else _("unknown")
+
+
+def _beside(text: str) -> str | SafeString:
+    return format_html(" · <bdi>{}</bdi>", text) if text else ""
 
 
 def _moment(statement: Statement) -> str:
@@ -326,7 +331,7 @@ def _moment(statement: Statement) -> str:
         moment = datetime.fromisoformat(statement.local_time)
     except ValueError:
         return statement.local_time
-    pattern = {"year": "Y", "month": "M Y", "day": "j M Y"}.get(statement.precision, "j M Y, H:i")
+    pattern = {"year": "Y", "month": "M Y", "day": "j M Y"}.get(statement.precision, pgettext("day and time", "j M Y, H:i"))
     zone = {"": "", "Z": " UTC"}.get(statement.utc_offset, f" UTC{statement.utc_offset}")
     return date_format(moment, pattern) + (zone if "H" in pattern else "")
 

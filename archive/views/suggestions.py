@@ -42,7 +42,7 @@ class Model:
 
     name: str
     weights: str
-    at: object = None
+    task: str = ""
 
 
 @dataclass(frozen=True)

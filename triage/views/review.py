@@ -120,7 +120,7 @@ def standing_words(counts: queue.Counts) -> str:
         (counts.postponed, _("%d postponed")),
         (counts.decided, _("%d decided")),
     ]
-    return _("in the whole case: %s") % ", ".join(words % n for n, words in parts if n)
+    return _("in the whole case: %s") % _(", ").join(words % n for n, words in parts if n)
 
 
 def _rows(request: HttpRequest, rows: list[Standing], filters: Filters, *, after: str) -> list[dict]:
