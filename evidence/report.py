@@ -28,6 +28,7 @@ FACES = (
     ("Plex Mono Cyrillic", "400", "ibm-plex-mono-cyrillic-400-normal"),
 )
 WITHHELD_WORDS = "withheld"
+JOINERS = "\u200c\u200d\n"  # letters of Persian and other scripts need the first two
 ABOUT = {
     "captured_at": "When captured",
     "place": "Where captured",
@@ -70,6 +71,7 @@ def _context(bundle: Bundle, contents: "Contents") -> dict[str, Any]:
         "bundle": bundle,
         "contents": contents,
         "case": {name: said(value) for name, value in contents.case.items()},
+        "sources": [{name: said(value) for name, value in row.items()} for row in contents.sources],
         "request": line(contents.request),
         "key": fours(bundle.key),
         "checkpoint": contents.checkpoint.split("\n")[:3],
@@ -85,10 +87,12 @@ def _context(bundle: Bundle, contents: "Contents") -> dict[str, Any]:
 
 
 def said(value: Any) -> str:
-    """A value in words: withheld and unknown are said, not left blank."""
+    """A value in words: withheld and unknown are said, not left blank; characters that hide others are shown."""
     if value == WITHHELD:
         return WITHHELD_WORDS
-    return "unknown" if value is None or value == "" else str(value)
+    if value is None or value == "":
+        return "unknown"
+    return "".join(c if c.isprintable() or c in JOINERS else f"[{ascii(c)[1:-1]}]" for c in str(value))
 
 
 def fours(digits: str) -> str:

@@ -57,7 +57,9 @@ def bundles(request: HttpRequest, code: str) -> HttpResponse:
         "here": "bundles",
         "bundles": page[:PAGE],
         "number": Bundle.objects.filter(case=case).count(),
-        "next": (page[PAGE - 1].requested_at - EPOCH) // timedelta(microseconds=1) if len(page) > PAGE else None,
+        "next": (page[PAGE - 1].requested_at - EPOCH) // timedelta(microseconds=1)
+        if len(page) > PAGE
+        else None,
         "form": form,
         "may_export": access.can(request.user, "export", case),
         "items": Item.objects.filter(case=case).count(),

@@ -90,7 +90,7 @@ class Forge:
                 f"item:{key}",
                 "item.analysed",
                 system,
-                {"weights_sha256": "ab" * 32, "result_sha256": sha(canonical(result))},
+                {"set": {"weights_sha256": "ab" * 32, "result_sha256": sha(canonical(result))}},
             )
             decision = {"value": "relevant", "withdraws": None, "reason": ("open", "seen " + name)}
             made = self.event(f"item:{key}", "item.decided", person, {"id": ident(f"d{n}"), "set": decision})
