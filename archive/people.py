@@ -59,7 +59,10 @@ def set_active(*, person: User, active: bool, actor: Actor) -> None:
 
 
 def set_password(*, person: User, password: str, actor: Actor) -> None:
-    """Give a person a new password. The event says that it changed, not what it is."""
+    """Give a person a new password. The event says that it changed, not what it is.
+
+    One that somebody else chose has to be changed at the next sign-in.
+    """
     if actor.id != str(person.pk):
         access.require(actor, "manage_people")
     _set_password(person, password)
@@ -70,7 +73,7 @@ def set_password(*, person: User, password: str, actor: Actor) -> None:
             actor=actor,
             also={"password": "changed"},
             password=person.password,
-            must_change_password=False,
+            must_change_password=actor.id != str(person.pk),
         )
 
 

@@ -2,7 +2,22 @@
 
 from django.urls import path
 
-from archive.views import door, files, item, library
+from archive.views import (
+    account,
+    accounts,
+    cases,
+    custody,
+    door,
+    files,
+    home,
+    item,
+    jobs,
+    library,
+    lists,
+    sharing,
+    sources,
+    upload,
+)
 
 urlpatterns = [
     # the door
@@ -10,6 +25,43 @@ urlpatterns = [
     path("signin/once/<str:token>", door.link, name="signin-link"),
     path("signout/", door.signout, name="signout"),
     path("preferences/", door.preferences, name="preferences"),
+    path("account/", account.account, name="account"),
+    # cases
+    path("", home.home, name="home"),
+    path("cases/", cases.listed, name="cases"),
+    path("cases/new", cases.open_new, name="case-open"),
+    path("cases/<str:code>/", cases.overview, name="case"),
+    path("cases/<str:code>/edit", cases.edit, name="case-edit"),
+    path("cases/<str:code>/people/", sharing.people, name="people"),
+    path("cases/<str:code>/people/<uuid:person_id>/end", sharing.unshare, name="people-end"),
+    path("cases/<str:code>/items.csv", lists.items, name="items-csv"),
+    # bringing material in
+    path("cases/<str:code>/add/", upload.page, name="upload"),
+    path("cases/<str:code>/add/held", upload.held, name="upload-held"),
+    path("cases/<str:code>/add/files/", upload.files, name="tus"),
+    path("cases/<str:code>/add/files/<uuid:upload_id>", upload.file, name="tus-file"),
+    path("cases/<str:code>/add/files/<uuid:upload_id>/discard", upload.discard, name="upload-discard"),
+    # sources
+    path("cases/<str:code>/sources/", sources.sources, name="sources"),
+    path("cases/<str:code>/sources/new", sources.add, name="source-add"),
+    path("cases/<str:code>/sources/<str:name>/", sources.source, name="source"),
+    path("cases/<str:code>/sources/<str:name>/identity", sources.set_identity, name="source-identity"),
+    path("cases/<str:code>/sources/<str:name>/identity/see", sources.see_identity, name="source-identity-see"),
+    # custody and jobs
+    path("cases/<str:code>/custody/", custody.case_custody, name="custody"),
+    path("cases/<str:code>/custody/check", custody.check_case, name="custody-check"),
+    path("items/<uuid:item_id>/custody/", custody.item_custody, name="item-custody"),
+    path("items/<uuid:item_id>/custody/check", custody.check_item, name="item-custody-check"),
+    path("jobs/", jobs.jobs, name="jobs"),
+    path("cases/<str:code>/jobs/", jobs.case_jobs, name="case-jobs"),
+    path("jobs/<uuid:job_id>/retry", jobs.retry, name="job-retry"),
+    # people (administrators)
+    path("people/", accounts.accounts, name="accounts"),
+    path("people/new", accounts.add, name="account-add"),
+    path("people/<uuid:person_id>/", accounts.person, name="account-of"),
+    path("people/<uuid:person_id>/roles", accounts.roles, name="account-roles"),
+    path("people/<uuid:person_id>/active", accounts.active, name="account-active"),
+    path("people/<uuid:person_id>/link", accounts.link, name="account-link"),
     # finding
     path("search/", library.search, name="search"),
     path("cases/<str:code>/library/", library.library, name="library"),

@@ -11,11 +11,11 @@ def surroundings(request: HttpRequest) -> dict:
     """Version, light or dark, lines of the side list without use, and queues that nobody serves (signed-in people)."""
     user = getattr(request, "user", None)
     signed_in = bool(user and user.is_authenticated)
-    may_manage_people = signed_in and access.can(user, "manage_people")
+    may_manage_people = user is not None and signed_in and access.can(user, "manage_people")
     return {
         "version": settings.VERSION,
         "theme": request.session.get("theme", "") if hasattr(request, "session") else "",
-        "hidden_lines": () if may_manage_people else ("accounts", "jobs", "system"),
+        "hidden_lines": () if may_manage_people else ("accounts", "system"),
         "unserved_queues": unserved_queues() if signed_in else [],
         "may_manage_people": may_manage_people,
     }

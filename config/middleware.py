@@ -6,8 +6,9 @@ from typing import Any
 
 import structlog
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import resolve
+from django.utils.translation import gettext as _
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
@@ -57,7 +58,33 @@ class OurErrors:
             return JsonResponse(as_json(error), status=error.status)
         if isinstance(error, NotAllowed) and request.user.is_authenticated or error.status == 404:
             return render(request, "404.html", status=404)
-        return render(request, "error.html", {"error": error}, status=error.status)
+        told = {"title": _("This did not happen"), "sentence": error.sentence, "code": error.code}
+        return render(request, "error.html", told, status=error.status)
+
+
+class OwnPassword:
+    """Who signed in with a password that somebody else chose goes to their account first, and chooses one."""
+
+    OPEN = frozenset({"account", "signout", "signin", "signin-link", "preferences", "healthz"})
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *_view: object) -> HttpResponse | None:
+        """Django calls this when the route is known."""
+        user = request.user
+        if not (user.is_authenticated and user.must_change_password):
+            return None
+        if request.resolver_match.view_name in self.OPEN:
+            return None
+        if wants_json(request):
+            return JsonResponse(
+                {"code": "password", "detail": "Choose a password of your own first."}, status=403
+            )
+        return redirect("account")
 
 
 def wants_json(request: HttpRequest) -> bool:

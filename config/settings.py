@@ -62,6 +62,7 @@ def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
 DATA_DIR = Path(text("AMPARO_DATA", str(ROOT / "instance"))).absolute()
 VAULT_DIR = Path(text("VAULT_DIR", str(DATA_DIR / "vault")))
 SCRATCH_DIR = Path(text("SCRATCH_DIR", str(DATA_DIR / "scratch")))
+STAGING_DIR = Path(text("STAGING_DIR", str(DATA_DIR / "staging")))
 MODELS_DIR = Path(text("MODELS_DIR", str(DATA_DIR / "models")))
 LOG_DIR = DATA_DIR / "logs"
 
@@ -137,6 +138,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "config.middleware.RequestLog",
     "config.middleware.OurErrors",
+    "config.middleware.OwnPassword",
     "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "config.urls"

@@ -78,6 +78,8 @@ class Upload(models.Model):
     length = models.PositiveBigIntegerField()
     offset = models.PositiveBigIntegerField(default=0)
     expected_sha256 = models.CharField(max_length=64, blank=True)
+    # What the browser knows the same file by after it was closed: a hash of size, date and both ends; no name.
+    fingerprint = models.CharField(max_length=64, blank=True)
     item = models.ForeignKey(Item, null=True, on_delete=models.PROTECT, related_name="+")
     already_held = models.BooleanField(default=False)
     created_at = models.DateTimeField()

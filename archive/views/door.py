@@ -47,18 +47,23 @@ def link(request: HttpRequest, token: str) -> HttpResponse:
     if request.method != "POST":
         return render(request, "registration/link.html")
     try:
-        enter(request, people.use_sign_in_link(token), by="link")
+        person = people.use_sign_in_link(token)
     except NotFound as error:
         return render(request, "registration/link.html", {"error": error.sentence}, status=404)
-    return redirect("home")
+    enter(request, person, by="link")
+    return redirect("home" if person.has_usable_password() else "account")
 
 
 def enter(request: HttpRequest, person: User, *, by: str) -> None:
-    """Begin a session for a person, and record it."""
-    login(request, person, backend=BACKEND)
+    """Begin a session for a person, and record it: both or neither."""
     with transaction.atomic(durable=True):
+        login(request, person, backend=BACKEND)
+        request.session["entered_by"] = by
         custody.record(
-            person, event="system.signed_in", actor=Actor.of(request), payload={"person": str(person.pk), "by": by}
+            person,
+            event="system.signed_in",
+            actor=Actor.of(request),
+            payload={"person": str(person.pk), "by": by},
         )
 
 

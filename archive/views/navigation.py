@@ -8,6 +8,9 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from archive import access
+from archive.models import Case, Item, Source
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -57,11 +60,29 @@ def _url(name: str, *args: str) -> str | None:
         return None
 
 
+def address(name: str, *args: str) -> str:
+    """Where a screen is, or nothing when its app is not installed."""
+    return _url(name, *args) or ""
+
+
+def numbers_of(case: Case) -> dict[str, int]:
+    """How many items wait for a decision, how many there are, how many sources."""
+    items = Item.objects.filter(case=case)
+    return {
+        "review": items.filter(decision=None).count(),
+        "library": items.count(),
+        "sources": Source.objects.filter(case=case).count(),
+    }
+
+
 def sections(context: Mapping[str, Any]) -> list[Section]:
     """The side list for a screen. Reads `case`, `here` (name of a line), `numbers` (name: number) and
-    `hidden` (names of lines that this person has no use for) from its context."""
+    `hidden_lines` (names of lines that this person has no use for) from its context."""
     case, here = context.get("case"), context.get("here", "")
-    numbers, hidden = context.get("numbers") or {}, context.get("hidden_lines") or ()
+    hidden = set(context.get("hidden_lines") or ())
+    numbers = context.get("numbers") or (numbers_of(case) if case else {})
+    if case and not access.can(context["user"], "share", case):
+        hidden.add("people")
     out = []
     if case:
         lines = [

@@ -51,11 +51,10 @@ def lines(subject: str, *, before: int | None = None, limit: int = 20) -> list[L
 
 def worded(events: Sequence[CustodyEvent]) -> list[Line]:
     """Events as lines, with what may be told of their private parts (the name of who acted)."""
-    named = CustodyOpening.objects.filter(event__in=events, pointer="/actor/name").values_list("event_id", "value")
-    names = dict(named)
+    names = opened(events, "/actor/name")
     out = []
     for event in events:
-        body = json.loads(bytes(event.canonical))
+        body = body_of(event)
         actor = body["actor"]
         who = names.get(event.pk) or (_("the archive") if actor["kind"] == "system" else _("name withheld"))
         sentence = EVENTS[event.type].sentence if event.type in EVENTS else event.type
@@ -72,6 +71,17 @@ def worded(events: Sequence[CustodyEvent]) -> list[Line]:
             )
         )
     return out
+
+
+def body_of(event: CustodyEvent) -> dict:
+    """What an event says."""
+    return json.loads(bytes(event.canonical))
+
+
+def opened(events: Sequence[CustodyEvent], pointer: str) -> dict[int, str]:
+    """A private part of events where it may be told, by event id."""
+    found = CustodyOpening.objects.filter(event__in=events, pointer=pointer)
+    return {event: str(value) for event, value in found.values_list("event_id", "value")}
 
 
 def _detail(body: dict) -> str:
