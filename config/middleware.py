@@ -8,7 +8,6 @@ import structlog
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import resolve
-from django.utils.translation import gettext as _
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
@@ -58,8 +57,7 @@ class OurErrors:
             return JsonResponse(as_json(error), status=error.status)
         if isinstance(error, NotAllowed) and request.user.is_authenticated or error.status == 404:
             return render(request, "404.html", status=404)
-        told = {"title": _("This did not happen"), "sentence": error.sentence, "code": error.code}
-        return render(request, "error.html", told, status=error.status)
+        return render(request, "error.html", {"error": error}, status=error.status)
 
 
 class OwnPassword:
