@@ -10,14 +10,16 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, connection, models, transaction
+from django.db import DatabaseError, IntegrityError, connection, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
+from kombu.exceptions import KombuError
 
 from archive.errors import AmparoError
 
@@ -28,6 +30,7 @@ LEASE = timedelta(seconds=60)
 BEAT = timedelta(seconds=15)
 UNSERVED_AFTER = timedelta(seconds=45)
 WAKE_AGAIN_AFTER = timedelta(seconds=30)
+BROKER_PAUSE_S = 5.0
 MAX_ERROR = 2000
 
 
@@ -100,7 +103,7 @@ def enqueue(name: str, *, subject: Any = None, once: bool = False, payload: dict
     else:
         row.save(force_insert=True)
     if row is not None:
-        transaction.on_commit(lambda: wake(kind.name))
+        _wake_after_commit(kind.name)
     return row
 
 
@@ -115,16 +118,42 @@ def follow(event: str, subject: Any) -> None:
                 enqueue(kind.name, subject=item, once=True)
 
 
+class _Wake:
+    """What runs after COMMIT: one message for all jobs of a name that one transaction made."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self) -> None:
+        wake(self.name)
+
+
+def _wake_after_commit(name: str) -> None:
+    here = set(connection.savepoint_ids)
+    for savepoints, function, _ in connection.run_on_commit:
+        if isinstance(function, _Wake) and function.name == name and set(savepoints) <= here:
+            return  # it stands or falls with savepoints that are all still open
+    transaction.on_commit(_Wake(name))
+
+
 def wake(name: str) -> None:
     """Tell some worker that there is work of this name. A lost message costs time, never the job."""
+    global _broker_away_until
     from archive.tasks import work
 
+    if time.monotonic() < _broker_away_until:
+        return
     try:
         work.apply_async((name,), queue=KINDS[name].queue, ignore_result=True, retry=False)
-    except OSError as error:
+    except (OSError, KombuError) as error:
+        _broker_away_until = time.monotonic() + BROKER_PAUSE_S  # do not let every change wait for it
         log.warning(
-            "broker unreachable; the sweeper will wake the job", extra={"job": name, "error": str(error)}
+            "broker unreachable; the sweeper will wake the job",
+            extra={"job": name, "error_type": type(error).__name__},
         )
+
+
+_broker_away_until = 0.0
 
 
 # --- doing work -------------------------------------------------------------------------------------------------
@@ -140,8 +169,10 @@ def claim(name: str, count: int = 1) -> list:
     from archive.models import Job
 
     now, kind = timezone.now(), KINDS[name]
+    waiting = Job.objects.filter(state=Job.State.QUEUED, name=name, run_after__lte=now)
+    if not waiting.exists():
+        return []  # without the lock that a transaction takes on SQLite
     with transaction.atomic(durable=True):
-        waiting = Job.objects.filter(state=Job.State.QUEUED, name=name, run_after__lte=now)
         rows = waiting.order_by("run_after", "created_at")
         if connection.features.has_select_for_update_skip_locked:
             rows = rows.select_for_update(skip_locked=True)
@@ -160,6 +191,15 @@ def claim(name: str, count: int = 1) -> list:
     return taken
 
 
+def pass_on(name: str) -> None:
+    """Wake a further worker if more waits than the one that asks will take in one go."""
+    from archive.models import Job
+
+    waiting = Job.objects.filter(state=Job.State.QUEUED, name=name, run_after__lte=timezone.now())
+    if waiting.order_by()[: KINDS[name].batch + 1].count() > KINDS[name].batch:
+        wake(name)
+
+
 def finish(row: Any) -> bool:
     """Mark a job that this worker holds as done. False when the lease was lost meanwhile (another may redo it)."""
     return _end(row, state="done", error="", finished_at=timezone.now())
@@ -167,8 +207,8 @@ def finish(row: Any) -> bool:
 
 def fail(row: Any, error: BaseException | str, *, last: bool = False) -> None:
     """Give a job back with its error: to be tried again later, or stopped after its last attempt."""
-    words = error.sentence if isinstance(error, AmparoError) else f"{type(error).__name__}: {error}"
-    if last or row.attempts >= KINDS[row.name].attempts:
+    kind, words = KINDS.get(row.name), _words(error)
+    if last or kind is None or row.attempts >= kind.attempts:
         _end(row, state="failed", error=words[:MAX_ERROR], finished_at=timezone.now())
         log.error(
             "job stopped", extra={"job": row.name, "id": str(row.pk), "error_type": type(error).__name__}
@@ -179,6 +219,12 @@ def fail(row: Any, error: BaseException | str, *, last: bool = False) -> None:
         log.warning(
             "job to be tried again", extra={"job": row.name, "id": str(row.pk), "attempt": row.attempts}
         )
+
+
+def _words(error: BaseException | str) -> str:
+    if isinstance(error, str):
+        return error
+    return error.sentence if isinstance(error, AmparoError) else f"{type(error).__name__}: {error}"
 
 
 def _end(row: Any, **fields: Any) -> bool:
@@ -237,7 +283,11 @@ def heartbeat(rows: list, *, limit_s: float) -> Iterator[None]:
 
         while not ended.wait(BEAT.total_seconds()) and timezone.now() < deadline:
             held = Job.objects.filter(pk__in=[r.pk for r in rows], state="running", worker=worker_name())
-            held.update(lease_until=timezone.now() + LEASE)
+            try:
+                held.update(lease_until=timezone.now() + LEASE)
+            except DatabaseError:  # the lease outlives three beats that fail
+                log.warning("lease not renewed", exc_info=True, extra={"count": len(rows)})
+                connection.close()
         connection.close()
 
     thread = threading.Thread(target=beat, name="lease", daemon=True)
@@ -259,12 +309,14 @@ def sweep(now: datetime | None = None) -> dict[str, int]:
     now = now or timezone.now()
     given_back = 0
     for row in Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=now):
-        fail(row, "the worker died or ran over its time limit")
-        given_back += 1
-    waiting = Job.objects.filter(state=Job.State.QUEUED, run_after__lte=now)
+        if Job.objects.filter(pk=row.pk, lease_until=row.lease_until).exists():  # not renewed meanwhile
+            fail(row, "The worker died or ran over its time limit. Nothing of the original was lost.")
+            given_back += 1
+    waiting = Job.objects.filter(state=Job.State.QUEUED, run_after__lte=now, name__in=KINDS)
     unheard = waiting.filter(Q(woken_at=None) | Q(woken_at__lt=now - WAKE_AGAIN_AFTER) | Q(attempts__gt=0))
     names = list(unheard.values_list("name", flat=True).distinct().order_by())
-    unheard.filter(name__in=names).update(woken_at=now)
+    if names:
+        unheard.filter(name__in=names).update(woken_at=now)
     for name in names:
         wake(name)
     return {"given_back": given_back, "woken": len(names)}
