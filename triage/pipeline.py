@@ -8,9 +8,10 @@ import atexit
 import hashlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -22,9 +23,10 @@ from archive.custody.canonical import canonical
 from archive.jobs import job
 from archive.media.probe import Condition
 from archive.models import Case, Item, Job
-from triage import registry, results, scoring, standing
+from triage import analysers, registry, results, scoring, standing
 from triage.analysers.base import Analyser
 from triage.models import Analysis, Criteria, Detection, Standing
+from triage.registry import ModelEntry
 from triage.results import Found, Looked
 from triage.runtimes.decode import Sampling
 from triage.runtimes.process import ModelProcess, Outcome, Work
@@ -46,7 +48,7 @@ class Recipe:
     weights_sha256: str
     parameters: dict[str, Any]
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Over analyser, version, model, weights and parameters."""
         parts = [self.analyser.name, self.analyser.version, self.model, self.weights_sha256, self.parameters]
@@ -70,7 +72,9 @@ def recipe_of(analyser: Analyser, sampling: Sampling, versions: dict[str, str]) 
 class Station:
     """Keeps the worker's model process between batches, and ends it when the models change or nobody needs it."""
 
-    def __init__(self) -> None:
+    def __init__(self, choose: Callable[[list[ModelEntry]], list[Analyser]] = analysers.plan) -> None:
+        """`choose` says which analysers run with the models that are installed."""
+        self.choose = choose
         self._lock = threading.RLock()
         self._process: ModelProcess | None = None
         self._key: tuple[Any, ...] = ()
@@ -78,8 +82,6 @@ class Station:
 
     def __enter__(self) -> ModelProcess:
         """The process for the models that are installed now. One batch at a time has it."""
-        from triage import analysers
-
         self._lock.acquire()
         try:
             if self._timer:
@@ -88,7 +90,7 @@ class Station:
             key = (registry.folder(), tuple(entry.sha256 for entry in entries))
             if self._process is None or key != self._key:
                 self.close()
-                self._process, self._key = ModelProcess(analysers.plan(entries)), key
+                self._process, self._key = ModelProcess(self.choose(entries)), key
             self._process.start()
         except BaseException:
             self.close()
@@ -164,12 +166,13 @@ def _keep(
     for attempt in (1, 2):
         try:
             with transaction.atomic(durable=True):
-                standing.admit(item.case)
                 have = set(Analysis.objects.filter(item=item).values_list("recipe", flat=True))
                 for one, recipe in zip(looked, recipes, strict=True):
                     if recipe.sha256 not in have:
                         _store(item, one, recipe, started_at, finished_at)
-                standing.place(item, standing.rules_of(item.case), standing.facts_of([item])[item.pk])
+                frames = None if have else {item.pk: results.by_frame(looked)}
+                facts = standing.facts_of([item], frames)[item.pk]
+                standing.place(item, standing.rules_of(item.case), facts)
                 jobs.finish(row)
             return
         except IntegrityError:  # another worker stored the same in this moment
@@ -222,7 +225,6 @@ def _store(item: Item, one: Looked, recipe: Recipe, started_at: datetime, finish
 def _stand(row: Job, state: str, note: str) -> None:
     """No model can look at this item: say so in its place, and finish the job."""
     with transaction.atomic(durable=True):
-        standing.admit(row.item.case)
         facts = standing.facts_of([row.item])[row.item.pk]
         standing.place(row.item, standing.rules_of(row.item.case), facts, state=state, note=note)
         jobs.finish(row)
@@ -233,7 +235,6 @@ def _failed(row: Job, outcome: Outcome) -> None:
     log.warning("analysis failed", extra={"job": str(row.pk), "code": outcome.code, "attempt": row.attempts})
     if row.attempts >= jobs.KINDS[row.name].attempts:
         with transaction.atomic(durable=True):
-            standing.admit(row.item.case)
             facts = standing.facts_of([row.item])[row.item.pk]
             standing.place(
                 row.item, standing.rules_of(row.item.case), facts, state=State.FAILED, note=outcome.sentence

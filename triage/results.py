@@ -61,3 +61,14 @@ def canonical_result(found: Iterable[Found]) -> bytes:
 def result_sha256(found: Iterable[Found]) -> str:
     """SHA-256 of the canonical result, as hex."""
     return hashlib.sha256(canonical_result(found)).hexdigest()
+
+
+def by_frame(looked: Iterable[Looked]) -> dict[int, dict[str, tuple[Decimal, ...]]]:
+    """Time in ms -> class -> confidences, over everything that analysers found; frames without a finding too."""
+    looked = list(looked)
+    frames: dict[int, dict[str, tuple[Decimal, ...]]] = {at: {} for one in looked for at in one.at_ms}
+    for one in looked:
+        for found in one.found:
+            seen = frames[found.at_ms]
+            seen[found.label] = (*seen.get(found.label, ()), found.score)
+    return frames

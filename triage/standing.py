@@ -77,11 +77,17 @@ def admit(case: Case) -> int:
 # --- scoring ------------------------------------------------------------------------------------------------
 
 
-def facts_of(items: Iterable[Item]) -> dict[UUID, scoring.Facts]:
-    """What is known of these items, in a few queries. They have their case and source at hand."""
+Frames = dict[int, dict[str, tuple[Decimal, ...]]]
+
+
+def facts_of(items: Iterable[Item], frames: dict[UUID, Frames] | None = None) -> dict[UUID, scoring.Facts]:
+    """What is known of these items, in a few queries. They have their case and source at hand.
+
+    `frames` spares reading what models suggested, for a caller that has it all.
+    """
     items = list(items)
     ids = [item.pk for item in items]
-    frames = _frames(ids)
+    frames = _frames(ids) if frames is None else frames
     captured = _captured(ids)
     return {
         item.pk: scoring.Facts(
@@ -102,9 +108,9 @@ def current_analyses(ids: Iterable[UUID]) -> dict[UUID, dict[str, Analysis]]:
     return dict(newest)
 
 
-def _frames(ids: list[UUID]) -> dict[UUID, dict[int, dict[str, tuple[Decimal, ...]]]]:
+def _frames(ids: list[UUID]) -> dict[UUID, Frames]:
     owner: dict[UUID, UUID] = {}
-    frames: dict[UUID, dict[int, dict[str, tuple[Decimal, ...]]]] = {}
+    frames: dict[UUID, Frames] = {}
     for item, tasks in current_analyses(ids).items():
         frames[item] = {at: {} for analysis in tasks.values() for at in analysis.looked_at_ms}
         owner.update({analysis.pk: item for analysis in tasks.values()})
@@ -133,11 +139,15 @@ def place(
     item: Item, rules: Rules, facts: scoring.Facts, *, state: str = State.SCORED, note: str = ""
 ) -> None:
     """Write an item's row after a model has looked, or could not. In the caller's transaction."""
-    row = Standing.objects.get(pk=item.pk)
+    row = Standing.objects.filter(pk=item.pk).first()
+    if row is None:
+        admit(item.case)
+        row = Standing.objects.get(pk=item.pk)
+    if row.state == State.SCORED:
+        Seen.objects.filter(item=item).delete()
     row.kind, row.note = item.kind, note[:400]
     _put(row, rules, facts, state)
-    row.save()
-    Seen.objects.filter(item=item).delete()
+    row.save(force_update=True)
     Seen.objects.bulk_create(_seen(item.pk, item.case_id, facts))
 
 

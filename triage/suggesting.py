@@ -24,7 +24,9 @@ class Offer:
         """Score and classes for the cards of one page: two queries."""
         ids = [item.pk for item in items]
         labels: dict[UUID, list[str]] = defaultdict(list)
-        for item, label, most in Seen.objects.filter(item_id__in=ids).values_list("item_id", "label", "most_at_once"):
+        for item, label, most in Seen.objects.filter(item_id__in=ids).values_list(
+            "item_id", "label", "most_at_once"
+        ):
             labels[item].append(_times(label, most))
         rows = {row.pk: row for row in Standing.objects.filter(pk__in=ids)}
         return {pk: Brief(score_of(rows.get(pk)), tuple(labels[pk])) for pk in ids}
@@ -34,9 +36,9 @@ class Offer:
         analyses = standing.current_analyses([item.pk]).get(item.pk, {})
         row = queue.stands(item)
         found = list(
-            Detection.objects.filter(analysis__in=[a.pk for a in analyses.values()]).order_by("at_ms", "-confidence")[
-                :MOST_BOXES
-            ]
+            Detection.objects.filter(analysis__in=[a.pk for a in analyses.values()]).order_by(
+                "at_ms", "-confidence"
+            )[:MOST_BOXES]
         )
         timed = item.kind == Item.Kind.VIDEO
         lanes, step = _lanes(found, analyses.values()) if timed else ([], STEP_MS)

@@ -41,7 +41,9 @@ class FilterForm(forms.Form):
 
     case = forms.ChoiceField(label=gettext_lazy("Case"), required=False)
     kind = forms.ChoiceField(label=gettext_lazy("Kind"), required=False)
-    status = forms.ChoiceField(label=gettext_lazy("Status"), required=False, choices=list(STATUS_WORDS.items()))
+    status = forms.ChoiceField(
+        label=gettext_lazy("Status"), required=False, choices=list(STATUS_WORDS.items())
+    )
     label = forms.ChoiceField(label=gettext_lazy("Suggested in it"), required=False)
 
     def __init__(self, *given: Any, case: Case, user: Any, **more: Any) -> None:
@@ -57,13 +59,19 @@ def filters_of(request: HttpRequest) -> Filters:
     """The filters in the address. Raises BadInput for unknown ones."""
     given = request.GET
     return Filters(
-        kind=given.get("kind", ""), status=given.get("status") or "undecided", label=given.get("label", "")[:60]
+        kind=given.get("kind", ""),
+        status=given.get("status") or "undecided",
+        label=given.get("label", "")[:60],
     )
 
 
 def query_of(filters: Filters) -> str:
     """The filters as the end of an address, so that going on stays within them."""
-    given = {"kind": filters.kind, "status": filters.status if filters.status != "undecided" else "", "label": filters.label}
+    given = {
+        "kind": filters.kind,
+        "status": filters.status if filters.status != "undecided" else "",
+        "label": filters.label,
+    }
     text = urlencode({name: value for name, value in given.items() if value})
     return f"?{text}" if text else ""
 
@@ -187,7 +195,8 @@ def _page(
         "custody": thread.state(subject),
         "events": thread.lines(subject, limit=5),
         "all_url": reverse("item", args=[found.pk]) + "#custody",
-        "seen": _("%(decided)d of %(all)d decided") % {"decided": counts.decided, "all": counts.decided + counts.undecided},
+        "seen": _("%(decided)d of %(all)d decided")
+        % {"decided": counts.decided, "all": counts.decided + counts.undecided},
         "upcoming": _upcoming(found, user, filters),
         "last_decision": f"{last.get_value_display()}, {last.item.code}" if last else "",
         "may_decide": access.can(user, "decide", case),

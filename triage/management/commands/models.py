@@ -1,0 +1,115 @@
+"""manage.py models list | pull [NAME...] | verify [NAME...]"""
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import transaction
+from tqdm import tqdm
+
+from archive import custody
+from archive.custody import Actor
+from archive.errors import ModelUnavailable
+from archive.management.base import Command as Base
+from triage import registry
+from triage.registry import Report
+
+
+class Command(Base):
+    """Model weights from the shell."""
+
+    help = (
+        "List the registered models, install their weights, or check them. pull is the only command that asks a "
+        "server outside for a file: MODEL_MIRROR (a folder or a URL) where it is set, else the official address."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        commands = parser.add_subparsers(dest="act", required=True)
+        commands.add_parser("list", help="what is registered, and what of it is installed")
+        pull = commands.add_parser(
+            "pull", help="install weights; their SHA-256 is checked before they are opened"
+        )
+        pull.add_argument("names", nargs="*", metavar="NAME", help="otherwise all that are in use")
+        verify = commands.add_parser("verify", help="hash what is installed")
+        verify.add_argument("names", nargs="*", metavar="NAME", help="otherwise all")
+
+    def work(self, *, act: str, names: Iterable[str] = (), **_: Any) -> None:
+        if act == "list":
+            self._list()
+        elif act == "pull":
+            self._pull(names)
+        else:
+            self._tell_all(registry.verify(names), bad=("wrong",))
+
+    def _list(self) -> None:
+        in_use = registry.in_use()
+        for entry in registry.models().values():
+            state = (
+                "runs"
+                if entry in in_use
+                else "installed"
+                if registry.is_installed(entry)
+                else "not installed"
+            )
+            self.stdout.write(
+                f"{entry.name}  {state}\n"
+                f"  {entry.title}; {entry.task}, {len(entry.classes)} classes; {entry.framework}, "
+                f"{entry.input_size} px; {entry.licence}; {entry.stage}\n"
+                f"  thresholds {', '.join(f'{k} {v}' for k, v in entry.thresholds.items())}\n"
+                f"  from {entry.source}"
+            )
+            for file in entry.files:
+                self.stdout.write(f"  {file.sha256}  {file.size:>9}  {file.name}")
+        if notice := registry.notice():
+            self.stdout.write(f"\n{notice} Install them: manage.py models pull")
+
+    def _pull(self, names: Iterable[str]) -> None:
+        bars: dict[str, tqdm] = {}
+
+        def progress(name: str, done: int, total: int) -> None:
+            if name not in bars:
+                bars[name] = tqdm(
+                    total=total,
+                    unit="B",
+                    unit_scale=True,
+                    desc=name,
+                    file=sys.stderr,
+                    disable=not sys.stderr.isatty(),
+                )
+            bars[name].update(done - bars[name].n)
+
+        reports = []
+        try:
+            for report in registry.pull(names, progress=progress):
+                reports.append(report)
+                if report.state == "installed":
+                    _record(report)
+        finally:
+            for bar in bars.values():
+                bar.close()
+        self._tell_all(reports, bad=("refused",))
+
+    def _tell_all(self, reports: Iterable[Report], *, bad: tuple[str, ...]) -> None:
+        wrong = 0
+        for report in reports:
+            wrong += report.state in bad
+            self.stdout.write(
+                f"{report.model.name}: {report.state}{'. ' if report.fault else ''}{report.fault}"
+            )
+        if wrong:
+            raise ModelUnavailable(f"{wrong} of the models cannot be used. The others are as said above.")
+
+
+def _record(report: Report) -> None:
+    """Which bytes were installed is part of the archive's history."""
+    with transaction.atomic(durable=True):
+        custody.record(
+            "system:main",
+            event="system.models_pulled",
+            actor=Actor.operator(),
+            payload={
+                "model": report.model.name,
+                "files": {file.name: file.sha256 for file in report.model.files},
+            },
+        )

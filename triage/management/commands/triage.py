@@ -1,0 +1,64 @@
+"""manage.py triage check | rescore | rebuild | again [--case CODE]"""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from archive.custody import Actor
+from archive.errors import Damaged, NotFound
+from archive.management.base import Command as Base
+from archive.models import Case
+from triage import pipeline, registry, standing
+
+
+class Command(Base):
+    """Suggestions and the order of review from the shell."""
+
+    help = "Check stored suggestions against the custody log, or make the order of review again."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        commands = parser.add_subparsers(dest="act", required=True)
+        for name, words in (
+            ("check", "compare every stored detection with the hash in its analysis"),
+            ("rescore", "score every item again by the criteria in force"),
+            ("rebuild", "make the whole order again from items, detections, criteria and decisions"),
+            ("again", "queue the analysis of items that the installed models have not looked at"),
+        ):
+            commands.add_parser(name, help=words).add_argument(
+                "--case", metavar="CODE", help="otherwise every case"
+            )
+
+    def work(self, *, act: str, case: str | None, **_: Any) -> None:
+        cases = list(Case.objects.filter(code=case) if case else Case.objects.all())
+        if case and not cases:
+            raise NotFound(f"There is no case {case}.")
+        getattr(self, "compare" if act == "check" else act)(cases)  # BaseCommand has a check() of its own
+
+    def compare(self, cases: list[Case]) -> None:
+        """Name every analysis that is not what the log says."""
+        wrong = 0
+        for case in cases:
+            for analysis, fault in pipeline.faults(case):
+                wrong += 1
+                self.stdout.write(f"{analysis.item.code} {analysis.analyser} {analysis.pk}: {fault}")
+        if wrong:
+            raise Damaged(
+                f"{wrong} analyses are not what the custody log says. The originals are not affected."
+            )
+        self.stdout.write("Every stored detection is the one that the custody log vouches for.")
+
+    def rescore(self, cases: list[Case]) -> None:
+        """Score again."""
+        for case in cases:
+            self.stdout.write(f"{case.code}: {standing.rescore(case)} items scored")
+
+    def rebuild(self, cases: list[Case]) -> None:
+        """Make every row again."""
+        for case in cases:
+            self.stdout.write(f"{case.code}: {standing.rebuild(case)} items in order")
+
+    def again(self, cases: list[Case]) -> None:
+        """Queue analyses."""
+        for case in cases:
+            self.stdout.write(f"{case.code}: {pipeline.ask_again(case, actor=Actor.operator())} items queued")
+        if notice := registry.notice():
+            self.stdout.write(notice)
