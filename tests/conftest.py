@@ -14,29 +14,18 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.test import TransactionTestCase
 
+from tests.home import move_settings
+
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def point_settings_at(folder: Path) -> dict[str, object]:
-    """The settings of an instance that lives in `folder`, for these tests and for the processes they start."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return {
-        "DATA_DIR": folder,
-        "VAULT_DIR": folder / "vault",
-        "SCRATCH_DIR": folder / "scratch",
-        "MODELS_DIR": folder / "models",
-        "LOG_DIR": folder / "logs",
-        "VAULT_KEY_FILE": folder / "keys" / "vault.key",
-        "SIGNING_KEY_FILE": folder / "keys" / "signing.key",
-    }
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any connection is opened: a folder, keys, and a database file that threads and processes can share."""
     folder = Path(tempfile.mkdtemp(prefix="amparo-tests-")).resolve()
+    folder.chmod(0o700)
     owner = os.getpid()
     atexit.register(lambda: shutil.rmtree(folder, ignore_errors=True) if os.getpid() == owner else None)
-    for name, value in point_settings_at(folder).items():
+    for name, value in move_settings(folder).items():
         setattr(settings, name, value)
     os.environ["AMPARO_DATA"] = str(folder)
     os.environ["YOLO_CONFIG_DIR"] = str(folder / "scratch" / "ultralytics")
@@ -58,7 +47,7 @@ def instance(settings, tmp_path: Path) -> Path:
     from config import instance
 
     folder = tmp_path / "instance"
-    for name, value in point_settings_at(folder).items():
+    for name, value in move_settings(folder).items():
         setattr(settings, name, value)
     instance.create()
     return folder
