@@ -266,11 +266,20 @@ def _run_batch(kind: Kind, rows: list) -> None:
         kind.run(rows)
     except Exception as error:  # noqa: BLE001 - as above
         log.info("batch failed", exc_info=error, extra={"job": kind.name})
-        for row in rows:
+        for row in _still_held(rows):
             fail(row, error)
     else:
-        for row in rows:
+        for row in _still_held(rows):
             fail(row, "the batch ended without a word about this job")
+
+
+def _still_held(rows: list) -> list:
+    """Those of a batch that are neither finished nor failed, nor another worker's by now."""
+    from archive.models import Job
+
+    left = Job.objects.filter(pk__in=[row.pk for row in rows], state=Job.State.RUNNING, worker=worker_name())
+    ids = set(left.values_list("pk", flat=True))
+    return [row for row in rows if row.pk in ids]
 
 
 @contextlib.contextmanager
