@@ -204,8 +204,10 @@ class Staging(Folder):
     """The folder of one upload: few blobs, so no folders in it. Unlike the vault's, its files may be removed."""
 
     def prepare(self) -> None:
-        new = not self.root.exists()
-        (self.root / "temp").mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.root.mkdir(mode=0o700, exist_ok=True)
+        new = not (self.root / "temp").exists()
+        (self.root / "temp").mkdir(mode=0o700, exist_ok=True)
         if new:
             for folder in (self.root, self.root.parent):
                 fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

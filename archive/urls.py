@@ -1,10 +1,12 @@
 """Routes of the ground floor, by screen. A test lists each with who may use it."""
 
-from django.urls import path
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView
 
 from archive.views import (
     account,
     accounts,
+    api_docs,
     cases,
     custody,
     door,
@@ -46,7 +48,9 @@ urlpatterns = [
     path("cases/<str:code>/sources/new", sources.add, name="source-add"),
     path("cases/<str:code>/sources/<str:name>/", sources.source, name="source"),
     path("cases/<str:code>/sources/<str:name>/identity", sources.set_identity, name="source-identity"),
-    path("cases/<str:code>/sources/<str:name>/identity/see", sources.see_identity, name="source-identity-see"),
+    path(
+        "cases/<str:code>/sources/<str:name>/identity/see", sources.see_identity, name="source-identity-see"
+    ),
     # custody and jobs
     path("cases/<str:code>/custody/", custody.case_custody, name="custody"),
     path("cases/<str:code>/custody/check", custody.check_case, name="custody-check"),
@@ -79,4 +83,8 @@ urlpatterns = [
     path("items/<uuid:item_id>/stream", files.stream, name="item-stream"),
     path("items/<uuid:item_id>/original", files.original, name="item-original"),
     path("renditions/<uuid:rendition_id>", files.rendition, name="rendition"),
+    # for programs
+    path("api/", include("archive.api")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
+    path("api/docs/", api_docs.docs, name="api-docs"),
 ]

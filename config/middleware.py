@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import resolve
 from rest_framework.response import Response
@@ -103,6 +103,8 @@ def api_error(error: Exception, context: dict) -> Response | None:
     """DRF's exception handler."""
     if isinstance(error, AmparoError):
         return Response(as_json(error), status=error.status)
+    if isinstance(error, Http404):
+        return Response(as_json(NotAllowed("")), status=404)
     return exception_handler(error, context)
 
 

@@ -273,6 +273,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "ItemKind": "archive.models.items.Item.Kind",
+        "RenditionKind": "archive.models.items.Rendition.Kind",
+        "SourceKind": "archive.models.cases.Source.Kind",
+        "Answer": "archive.models.cases.Source.Answer",
+    },
 }
 
 # No program of ours or of a library reaches out

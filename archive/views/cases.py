@@ -14,6 +14,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods, require_safe
@@ -25,7 +26,7 @@ from archive.forms import CaseForm, OpenCaseForm
 from archive.jobs import KINDS
 from archive.models import Assignment, Case, CaseGrant, Checkpoint, Claim, Decision, Item, Job, Source, Upload
 from archive.models.items import Statement
-from archive.views import custody, home, navigation, thread
+from archive.views import custody, home, navigation, present, thread
 
 CONSENT_SOON = dt.timedelta(days=30)
 JOB_WORDS = {
@@ -165,7 +166,7 @@ def overview(request: HttpRequest, code: str) -> HttpResponse:
                 user__is_active=True,
             ).count(),
             "decisions": _decisions(case, decided),
-            "broken": Item.objects.filter(case=case, condition__in=BROKEN).count(),
+            "broken": _broken(case),
             "needs": _needs(request, case),
             "custody": thread.state(case.custody_subject()),
             "checked": custody.last_check(case),
@@ -184,6 +185,15 @@ def overview(request: HttpRequest, code: str) -> HttpResponse:
 
 
 BROKEN = ("empty", "damaged", "cannot decode", "too large to decode", "unsupported")
+
+
+def _broken(case: Case) -> list[tuple[int, str, str]]:
+    rows = Item.objects.filter(case=case, condition__in=BROKEN).order_by().values_list("condition")
+    library = reverse("library", args=[case.code])
+    return [
+        (n, present.condition_words(Item(condition=word)), f"{library}?{urlencode({'condition': word})}")
+        for word, n in rows.annotate(n=Count("pk")).order_by("-n")
+    ]
 
 
 def _decisions(case: Case, decided: Counter) -> list[tuple[int, str, str]]:

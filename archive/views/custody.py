@@ -27,6 +27,7 @@ from archive.models import (
     CustodySubject,
     Item,
     Source,
+    User,
 )
 from archive.views import thread
 
@@ -54,6 +55,7 @@ class Row:
     actor_id: str
     role: str
     reason: str
+    whom: str = ""
 
 
 def subjects(case: Case) -> Iterator[str]:
@@ -94,19 +96,28 @@ def rows(subject: str, before: str) -> tuple[list[Row], int | None]:
     shown = page[:PAGE]
     places = dict(CustodyPosition.objects.filter(event__in=shown).values_list("event_id", "position"))
     reasons = thread.opened(shown, "/reason")
+    bodies = [thread.body_of(event) for event in shown]
+    names = {str(u.pk): u.name for u in User.objects.filter(pk__in=filter(None, map(_whom, bodies)))}
     out = []
-    for event, line in zip(shown, thread.worded(shown), strict=True):
-        actor = thread.body_of(event)["actor"]
+    for event, line, body in zip(shown, thread.worded(shown), bodies, strict=True):
+        actor = body["actor"]
         out.append(
             Row(
-                line,
-                places.get(event.pk),
-                actor["id"],
-                actor["role"].replace("_", " "),
-                reasons.get(event.pk, ""),
+                line=line,
+                position=places.get(event.pk),
+                actor_id=actor["id"],
+                role=actor["role"].replace("_", " ").replace("+", ", "),
+                reason=reasons.get(event.pk, ""),
+                whom=names.get(_whom(body), ""),
             )
         )
     return out, shown[-1].number if len(page) > PAGE else None
+
+
+def _whom(body: dict) -> str:
+    """The person to whom something was done: with whom a case was shared, to whom an item was given."""
+    values = body["payload"].get("set") or {}
+    return str(values.get("user") or values.get("to") or "")
 
 
 @require_safe

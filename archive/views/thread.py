@@ -87,7 +87,8 @@ def opened(events: Sequence[CustodyEvent], pointer: str) -> dict[int, str]:
 def _detail(body: dict) -> str:
     """The part of a payload that says which one it was: a rendition's kind, a model, a decision."""
     payload = body.get("payload") or {}
-    values = payload.get("set") or payload
+    values = payload.get("set") or {}
+    values = {**values, **{k: v for k, v in payload.items() if isinstance(v, str)}}
     parts = [values.get(name) for name in ("kind", "value", "model", "permission", "condition", "about")]
     return ", ".join(str(p).replace("_", " ") for p in parts if isinstance(p, str) and p)
 
