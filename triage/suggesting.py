@@ -120,7 +120,7 @@ def _lanes(found: Sequence[Detection], analyses: Iterable[Analysis]) -> tuple[li
     looked = sorted({at for analysis in analyses for at in analysis.looked_at_ms})
     gaps = sorted(b - a for a, b in zip(looked, looked[1:], strict=False))
     step = gaps[len(gaps) // 2] if gaps else STEP_MS
-    following = dict(zip(looked, [*looked[1:], (looked[-1] if looked else 0) + step], strict=True))
+    following = dict(zip(looked, looked[1:], strict=False))
     frames: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     for detection in found:
         frames[detection.label][detection.at_ms] += 1

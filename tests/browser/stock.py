@@ -1,0 +1,79 @@
+"""Puts people and a case into an instance by the product's own verbs:  python -m tests.browser.stock people|case
+
+Run in the environment of that instance. Prints what it made as JSON.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import django
+
+PASSWORD = "a long enough pass-phrase"  # noqa: S105 - of people who exist in tests alone
+NAMES = {
+    "administrator": ("ada", "Ada Orozco"),
+    "researcher": ("rania", "Rania Haddad"),
+    "reviewer": ("emeka", "Emeka Obi"),
+    "legal": ("lucia", "Lucía Ferrer"),
+    "data_scientist": ("dilnoza", "Dilnoza Karimova"),
+    "observer": ("oyelaran", "Oyelaran Bello"),
+}
+
+
+def people() -> dict:
+    """One person in each role, by role."""
+    from archive import people as verbs
+    from archive.custody import Actor
+    from archive.models import User
+
+    for role, (username, name) in NAMES.items():
+        if not User.objects.filter(username=username).exists():
+            verbs.add(
+                username=username, name=name, roles=(role,), actor=Actor.operator(), password=PASSWORD
+            )
+    return {role: username for role, (username, _) in NAMES.items()}
+
+
+def case(code: str, title: str, *paths: str) -> dict:
+    """A case that everybody sees, with a source and these files in it; its item ids by file name."""
+    from django.conf import settings
+
+    from archive import access, cases, ingest
+    from archive.custody import Actor
+    from archive.models import Source, User
+
+    people()
+    operator = Actor.operator()
+    made = cases.open_case(
+        code=code,
+        title=title,
+        mandate="Documentation unit of an invented commission, until 31 December 2027",
+        actor=operator,
+    )
+    for role, (username, _) in NAMES.items():
+        person = User.objects.get(username=username)
+        more = (access.EXPORT, access.IDENTITY, access.MANAGE) if role == "researcher" else ()
+        access.share(case=made, person=person, actor=operator, permissions=(access.VIEW, *more))
+    known = cases.add_source(
+        case=made,
+        code="S-014",
+        actor=operator,
+        pseudonym="Blue Door",
+        kind=Source.Kind.WITNESS,
+    )
+    found = ingest.find_files([Path(p) for p in paths], recursive=True)
+    items = {}
+    for file in found.files:
+        taken = ingest.acquire_file(
+            case=made, actor=operator, found=file, tool=f"{settings.SOFTWARE} ingest", source=known
+        )
+        items[taken.item.file_name] = str(taken.item.pk)
+    return {"code": made.code, "id": str(made.pk), "items": items, "source": known.code}
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    django.setup()
+    what, *arguments = sys.argv[1:]
+    print(json.dumps({"people": people, "case": case}[what](*arguments)))
