@@ -134,7 +134,7 @@ class Chooser:
     def __init__(self, sampling: Sampling) -> None:
         self.sampling = sampling
         self.before: numpy.ndarray[Any, Any] | None = None
-        self.usual = 0.0
+        self.usual: float | None = None
         self.last_ms: int | None = None
         self.tokens = float(self.allowance)
         self.tokens_ms = 0
@@ -165,6 +165,7 @@ class Chooser:
         if before is None or before.shape != now.shape:
             return before is not None
         change = float(abs(now - before).mean())
+        self.usual = change if self.usual is None else self.usual
         cut = change >= self.LEAST_CHANGE and change >= self.TIMES_USUAL * self.usual
         self.usual = self.usual * 0.9 + min(change, self.LEAST_CHANGE) * 0.1
         return cut
