@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
@@ -214,7 +214,6 @@ def _entries(
         data = scratch / "data"
         data.mkdir()
         held = contents.write(bundle, data, actor=actor, pages=report.PAGES, progress=progress)
-        report.write(bundle, held, data / "report.pdf")
         sealed: list[str] = []
 
         def info(listed: bag.Manifest) -> dict[str, str]:
@@ -250,10 +249,14 @@ def _entries(
             }
 
         tags = {"README.txt": README.encode(), "verify_bundle.py": VERIFIER.read_bytes()}
-        yield bag.bag(_payload(data, held, progress), tags, info, seal), sealed
+        with report.making(bundle, held, scratch) as finished:
+            yield bag.bag(_payload(data, held, finished, progress), tags, info, seal), sealed
 
 
-def _payload(data: Path, held: contents.Contents, progress: Progress) -> Iterator[bag.Entry]:
+def _payload(
+    data: Path, held: contents.Contents, finished: Callable[[], Path], progress: Progress
+) -> Iterator[bag.Entry]:
+    """Files of the log and metadata, originals, and last the report, which was being made meanwhile."""
     for file in sorted(f for f in data.rglob("*") if f.is_file()):
         yield bag.Entry(str(file.relative_to(data.parent)), _file_pieces(file))
     total, done = sum(size for _, _, size in held.originals), 0
@@ -261,6 +264,8 @@ def _payload(data: Path, held: contents.Contents, progress: Progress) -> Iterato
         yield bag.Entry(path, _original_pieces(sha256), sha256)
         done += size
         progress("write", done, total)
+    progress("report", 0)
+    yield bag.Entry("data/report.pdf", _file_pieces(finished()))
 
 
 def _file_pieces(file: Path) -> Iterator[bytes]:

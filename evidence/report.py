@@ -1,5 +1,10 @@
 """The bundle's report for people: one PDF, made offline from what the bundle says and nothing else."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.template.loader import render_to_string
 
+from archive.errors import ToolFailed
 from archive.events import EVENTS
 from evidence.disclosure import GROUPS, WITHHELD
 from evidence.models import Bundle
@@ -14,8 +20,10 @@ from evidence.models import Bundle
 if TYPE_CHECKING:
     from evidence.contents import Contents, Event, Page
 
-PAGES = 200  # items that get a page of their own; the others are in items.csv, and the report says so
+PAGES = 100  # items that get a page of their own; the others are in items.csv, and the report says so
 SHOWN = 40  # claims, detections and the like that one table shows
+PROGRAM = Path(__file__).parent / "pdf.py"
+LIMIT_S = 900
 FONTS = settings.ROOT / "static" / "vendor" / "plex"
 FACES = (
     ("Plex", "100 700", "ibm-plex-sans-latin-wght-normal"),
@@ -39,27 +47,45 @@ ABOUT = {
 }
 
 
-def write(bundle: Bundle, contents: "Contents", to: Path) -> None:
-    """Write the PDF."""
-    html = render_to_string("evidence/report.html", _context(bundle, contents))
-    to.write_bytes(as_pdf(html))
+@contextmanager
+def making(bundle: Bundle, contents: "Contents", folder: Path) -> Iterator[Callable[[], Path]]:
+    """Start making the PDF in a process of its own; what is given waits for it and returns the file.
 
+    Raises ToolFailed (when waited for) if that process ends badly or takes over 15 minutes.
+    """
+    page, pdf = folder / "report.html", folder / "report.pdf"
+    page.write_text(render_to_string("evidence/report.html", _context(bundle, contents)), encoding="utf-8")
+    command = [sys.executable, "-I", PROGRAM, page, pdf, FONTS]
+    environment = {"PATH": os.defpath, "HOME": str(folder), "LANG": "C.UTF-8"}
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
 
-def as_pdf(html: str) -> bytes:
-    """Turn a page of ours into PDF. Nothing is fetched: the only address that leads anywhere is that of our fonts."""
-    from weasyprint import HTML
-    from weasyprint.urls import URLFetcher, URLFetcherResponse
-
-    class OurFonts(URLFetcher):
-        def fetch(self, url: str, headers: dict[str, str] | None = None) -> URLFetcherResponse:
-            name = url.removeprefix("amparo-font:")
-            if name not in {face for _, _, face in FACES}:
-                raise ValueError("A report fetches nothing.")
-            return URLFetcherResponse(
-                url, (FONTS / f"{name}.woff2").read_bytes(), {"Content-Type": "font/woff2"}
+    def finished() -> Path:
+        try:
+            _, said = process.communicate(timeout=LIMIT_S)
+        except subprocess.TimeoutExpired as error:
+            raise ToolFailed(
+                "The report took too long. Nothing was exported: ask for fewer items."
+            ) from error
+        if process.returncode != 0:
+            raise ToolFailed(
+                f"The report could not be made (status {process.returncode}: {said[-200:].decode(errors='replace')}). "
+                "Nothing was exported: try again, and tell your administrator if it stays so."
             )
+        return pdf
 
-    return HTML(string=html, url_fetcher=OurFonts()).write_pdf()
+    try:
+        yield finished
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
 
 
 # --- words --------------------------------------------------------------------------------------------------
@@ -153,7 +179,6 @@ def statement(row: dict[str, Any]) -> str:
 def page_of(page: "Page") -> dict[str, Any]:
     """What the report shows of one item."""
     item = page.item
-    abouts = list(dict.fromkeys([*ABOUT, *(row["about"] for row in item["claims"] + item["findings"])]))
     return {
         "item": {name: said(value) for name, value in item.items() if not isinstance(value, list)},
         "sha256": fours(item["sha256"]),
@@ -167,7 +192,7 @@ def page_of(page: "Page") -> dict[str, Any]:
                     (statement(r), said(r["basis"])) for r in item["findings"] if r["about"] == about
                 ],
             }
-            for about in abouts
+            for about in dict.fromkeys(row["about"] for row in item["claims"] + item["findings"])
         ],
         "acquisitions": [
             {

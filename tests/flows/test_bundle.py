@@ -23,7 +23,7 @@ from archive.custody import Actor
 from archive.custody.verify import verify
 from archive.errors import BadInput, Damaged, NotAllowed
 from archive.models import Case, CustodyEvent, Decision, Item, Job
-from evidence import bag, bundle, report
+from evidence import bag, bundle, contents, report
 from evidence.disclosure import DEFAULT
 from evidence.models import Bundle
 from tests import cast
@@ -289,7 +289,23 @@ def test_report_says_so_when_only_built_in_detectors_ran(tmp_path):
 
 def test_report_fetches_nothing(tmp_path):
     hostile = '<img src="http://127.0.0.1:9/x"><img src="file:///etc/passwd"><style>@import "file:///x.css";</style>text'
-    assert report.as_pdf(hostile).startswith(b"%PDF")
+    (tmp_path / "in.html").write_text(hostile)
+    command = (
+        ["strace", "-f", "-e", "trace=connect,openat", "-o", tmp_path / "trace"]
+        if shutil.which("strace")
+        else []
+    )
+    command += [
+        sys.executable,
+        "-I",
+        report.PROGRAM,
+        tmp_path / "in.html",
+        tmp_path / "out.pdf",
+        report.FONTS,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr.count("A report fetches nothing") >= 3, done.stderr
+    assert (tmp_path / "out.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_export_is_in_every_chain_and_in_the_next_bundle(case, tmp_path):
@@ -407,7 +423,7 @@ def test_changed_detection_is_not_exported(case, tmp_path):
 def test_build_that_fails_says_so_and_can_be_tried_again(case, rania, monkeypatch):
     made = bundle.request(case=case, actor=cast.signed_in(rania))
     with monkeypatch.context() as broken:
-        broken.setattr(report, "write", _broken)
+        broken.setattr(contents, "write", _broken)
         for _ in range(3):
             Job.objects.filter(name="evidence.build").update(run_after=timezone.now())
             jobs.run_waiting("evidence.build")
