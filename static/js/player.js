@@ -34,7 +34,7 @@
     if (field) field.value = String(Math.round(ms));
   };
   const follow = () => { draw(); if (video && !video.paused) requestAnimationFrame(follow); };
-  const seek = (ms) => { if (video) video.currentTime = Math.min(Math.max(ms, 0), total()) / 1000; };
+  const seek = (ms) => { if (video) video.currentTime = Math.min(Math.max(ms, 0), total() || Infinity) / 1000; };
   const button = (name) => lanes.querySelector(`[data-do="${name}"]`);
   const acts = {
     "play": () => (video.paused ? video.play() : video.pause()),

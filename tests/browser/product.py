@@ -75,10 +75,7 @@ class Product:
     def events(self, subject: str, event: str) -> int:
         """How many events of this type a subject's chain holds."""
         return self.sql(
-            "SELECT count(*) FROM archive_custodyevent e JOIN archive_custodysubject s ON s.id = e.subject_id "
-            "WHERE s.name = ? AND e.type = ?",
-            subject,
-            event,
+            "SELECT count(*) FROM archive_custodyevent WHERE subject = ? AND type = ?", subject, event
         )[0][0]
 
     def settled(self, limit_s: int = 240) -> None:
