@@ -5,7 +5,8 @@
   const table = Object.entries(JSON.parse(document.getElementById("keys-data").textContent));
   const OFF = "amparo.keys.off";
   const off = () => { try { return localStorage.getItem(OFF) === "1"; } catch { return false; } };
-  const writes = (element) => element.closest('input:not([type="checkbox"], [type="radio"]), select, textarea, [contenteditable]');
+  const writes = (element) => element.closest(
+    'input:not([type="checkbox"], [type="radio"], [type="range"], [type="file"], [type="submit"], [type="button"]), select, textarea, [contenteditable]');
 
   const named = (event) => {
     const exact = table.find(([, k]) => k.press.toLowerCase() === event.key.toLowerCase());
