@@ -1,0 +1,199 @@
+"""Export and verification of a bundle, against bagit.py on the same bytes in the same run.
+
+    python benchmarks/bundle.py [--size MIB] [--small N] [--rounds 3] [--json]
+
+Ours: `bundle.export` into a folder: originals decrypted from the vault, hashed, written and made durable, custody
+events, decisions, report and signature with them. Peer: what it takes to hand the same files out as a bag with
+bagit.py: copy them, `bagit.make_bag` (SHA-256), sync. Then checking: verify_bundle.py, `bagit.py --validate` and
+`sha256sum --check`, each in a process of its own. The sides take turns; medians are shown. The last line bounds what any
+program could do here: reading, hashing and writing the bytes once, with one core for each.
+
+A temporary instance is made and removed. Needs four times the size in free space (AMPARO_BENCHMARK_DIR: where).
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MIB = 2**20
+GOAL, MOST_MEMORY = 0.9, 300
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", type=int, default=512, help="MiB in large files of 64 MiB (default 512)")
+    parser.add_argument("--small", type=int, default=100, help="files of 200 kB beside them (default 100)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(
+        prefix="amparo-benchmark-", dir=os.environ.get("AMPARO_BENCHMARK_DIR")
+    ) as folder:
+        os.environ |= {
+            "AMPARO_DATA": f"{folder}/instance",
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "AMPARO_LOG_LEVEL": "ERROR",
+        }
+        sys.path.insert(0, str(ROOT))
+        return compare(Path(folder), options)
+
+
+def compare(folder: Path, options: argparse.Namespace) -> int:
+    """Set up, run the sides in turn, print the table. The exit status says whether the goals are met."""
+    case, files = prepare(folder, options.size, options.small)
+    size = sum(file.stat().st_size for file in files)
+    from archive.custody import Actor
+    from evidence import bundle
+
+    ours, bag = folder / "ours", folder / "bag"
+    took: dict[str, list[float]] = defaultdict(list)
+    memory = 0
+    for _ in range(options.rounds):
+        os.sync()
+        reset_peak_memory()
+        took["ours: bundle export"].append(
+            timed(lambda: bundle.export(case=case, out=ours, actor=Actor.operator()))
+        )
+        memory = max(memory, peak_memory())
+        took["cp + bagit.make_bag + sync"].append(timed(lambda: peer(folder / "files", bag)))
+        took["ours: verify_bundle.py"].append(
+            timed(lambda: run(bundle.VERIFIER, ours, "--key", bundle.fingerprint()))
+        )
+        took["bagit.py --validate"].append(timed(lambda: run(ROOT / bagit_file(), "--validate", bag)))
+        took["sha256sum --check"].append(
+            timed(
+                lambda: subprocess.run(
+                    ["sha256sum", "--quiet", "-c", "manifest-sha256.txt"], cwd=bag, check=True
+                )
+            )
+        )
+        took["bound: read, hash and write once"].append(timed(lambda: bound(files, folder / "bound")))
+        for used in (ours, bag):
+            shutil.rmtree(used)
+    return show(took, size, len(files), memory, options.json)
+
+
+def prepare(folder: Path, size: int, small: int) -> tuple[object, list[Path]]:
+    """A new instance with a case of these files, and the files themselves."""
+    (folder / "instance").mkdir()
+    import django
+
+    from config import instance
+
+    instance.create()
+    django.setup()
+    from django.core.management import call_command
+
+    from archive import cases, ingest
+    from archive.custody import Actor
+
+    call_command("migrate", verbosity=0)
+    case = cases.open_case(code="BENCHMARK", title="Benchmark", actor=Actor.operator())
+    (folder / "files").mkdir()
+    sizes = [64 * MIB] * (size // 64) + [200_000] * small
+    files = []
+    for number, length in enumerate(sizes):
+        file = folder / "files" / f"file-{number:04d}.bin"
+        with file.open("wb") as out:
+            for start in range(0, length, MIB):
+                out.write(os.urandom(min(MIB, length - start)))
+        found = ingest.Found(file, file.name)
+        ingest.acquire_file(case=case, actor=Actor.operator(), found=found, tool="benchmark")
+        files.append(file)
+    return case, files
+
+
+def peer(files: Path, bag: Path) -> None:
+    """The same files as a durable bag, by bagit.py."""
+    import bagit
+
+    subprocess.run(["cp", "-r", files, bag], check=True)
+    bagit.make_bag(str(bag), checksums=["sha256"])
+    os.sync()
+
+
+def bound(files: list[Path], to: Path) -> None:
+    """Hash each file while it is written, the hash on a core of its own; sync once."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    to.mkdir()
+    with ThreadPoolExecutor(1) as pool:
+        for file in files:
+            digest = hashlib.sha256()
+            with file.open("rb") as source, (to / file.name).open("wb") as out:
+                waiting = None
+                while piece := source.read(MIB):
+                    if waiting:
+                        waiting.result()
+                    waiting = pool.submit(digest.update, piece)
+                    out.write(piece)
+                if waiting:
+                    waiting.result()
+    os.sync()
+    shutil.rmtree(to)
+
+
+def run(program: Path, *arguments: object) -> None:
+    """Run a Python program quietly. Raises CalledProcessError when it says no."""
+    subprocess.run([sys.executable, program, *map(str, arguments)], check=True, capture_output=True)
+
+
+def bagit_file() -> str:
+    """Where bagit.py lies."""
+    import bagit
+
+    return bagit.__file__
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that it took."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def reset_peak_memory() -> None:
+    """Begin a new measurement of this process's peak memory."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> int:
+    """Peak memory since then, in MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) // 1024
+
+
+def show(took: dict[str, list[float]], size: int, count: int, memory: int, as_json: bool) -> int:
+    """Print the table; 0 when the goals are met."""
+    rates = {name: size / statistics.median(times) / MIB for name, times in took.items()}
+    export = rates["ours: bundle export"] / rates["cp + bagit.make_bag + sync"]
+    check = rates["ours: verify_bundle.py"] / rates["bagit.py --validate"]
+    met = export >= GOAL and check >= GOAL and memory <= MOST_MEMORY
+    if as_json:
+        print(json.dumps({"MiB/s": rates, "export": export, "check": check, "MiB": memory, "met": met}))
+        return 0 if met else 1
+    print(f"{count} files, {size / MIB:.0f} MiB; medians of {len(next(iter(took.values())))} rounds\n")
+    for name, rate in rates.items():
+        print(f"{name:36}{rate:8.0f} MiB/s {statistics.median(took[name]):8.2f} s")
+    print(f"\nexport against bagit.py {export:5.2f} (goal {GOAL})")
+    print(f"check against bagit.py  {check:5.2f} (goal {GOAL})")
+    print(f"peak memory of export   {memory:5d} MiB, the whole process (goal {MOST_MEMORY})")
+    print("goals met" if met else "GOALS NOT MET")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
