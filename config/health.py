@@ -20,4 +20,6 @@ def healthz(_request: HttpRequest) -> JsonResponse:
     except DatabaseError:
         state |= {"database": "unreachable", "worker": "unknown"}
     works = state["database"] == state["worker"] == "ok"
-    return JsonResponse({"works": works, **state}, status=200 if works else 503)
+    response = JsonResponse({"works": works, **state}, status=200 if works else 503)
+    response._has_been_logged = True  # Django would log each 503 as an error of the program
+    return response

@@ -189,6 +189,7 @@ class Amparo:
         self.url = f"http://{HOST}:{self.port}/"
         self.env = os.environ | {"AMPARO_DATA": str(data), "PYTHONUNBUFFERED": "1"}
         self.stopping = self.reached = self.ready = False
+        self.next_look = 0.0
         self.children = [self.web(), *self.workers()]
         self.greeter: subprocess.Popen[str] | None = None
 
@@ -281,7 +282,8 @@ class Amparo:
                 raise Trouble("The demo or the sign-ins could not be prepared (see above).")
             print(words, flush=True)
             (self.data / "met").touch()
-        elif not self.ready:
+        elif not self.ready and time.monotonic() > self.next_look:
+            self.next_look = time.monotonic() + 0.5
             self.ready = self.health() == 200
             if self.ready:
                 say("  Web, workers and database work. Ctrl-C stops them.")

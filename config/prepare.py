@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import django
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from archive.errors import AmparoError
 
@@ -29,9 +29,11 @@ def main() -> int:
     }
     try:
         steps[step](*address)
-    except AmparoError as error:
-        print(error.sentence, file=sys.stderr)
+    except (AmparoError, CommandError) as error:
+        print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # what was not finished is done again by the next start
+        return 130
     return 0
 
 
@@ -66,14 +68,17 @@ def welcome(url: str) -> None:
     kept, printed, link = settings.DATA_DIR / "sign-ins.txt", io.StringIO(), io.StringIO()
     call_command("demo", stdout=printed)
     call_command("signin_link", stdout=link)
-    if not kept.exists():
-        write_private(kept, printed.getvalue().encode())
+    if passwords := printed.getvalue().rstrip():
+        kept.unlink(missing_ok=True)
+        write_private(kept, f"{passwords}\n".encode())
     print(f"""
   Amparo     {url}
   Sign in    {url.rstrip("/")}{link.getvalue().strip()}
              (the first administrator; works once, within 24 hours)
 
-{printed.getvalue().rstrip()}
+  It holds a demonstration. One sign-in for each role, with its password:
+
+{passwords or "  (made by an earlier start; ./manage signin_link NAME lets one of them in)"}
 
   The passwords are shown this once and kept in {kept};
   delete that file when you know them.

@@ -3,7 +3,6 @@
 import importlib.util
 import secrets
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
-from archive import access, cases, ingest, people
+from archive import access, cases, ingest, people, vault
 from archive.custody import Actor
 from archive.errors import ToolFailed
 from archive.management.base import Command as Base
@@ -86,8 +85,8 @@ class Command(Base):
             code=CODE, title=TITLE, mandate=MANDATE, actor=operator, is_demo=True, sensitivity="ordinary"
         )
         sources = self._sources(case, operator)
-        with tempfile.TemporaryDirectory(dir=settings.SCRATCH_DIR, prefix="demo-") as folder:
-            self._files(case, sources, operator, Path(folder))
+        with vault.scratch() as folder:
+            self._files(case, sources, operator, folder)
         signed_in = self._people(operator)  # last: nothing after it can fail and take the passwords with it
         self._share(case, operator)
         for username, password in signed_in.items():
