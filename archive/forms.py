@@ -139,7 +139,19 @@ class ShareForm(forms.Form):
         )
 
 
-class PersonForm(forms.Form):
+class RolesForm(forms.Form):
+    """The roles of a person."""
+
+    roles = forms.MultipleChoiceField(label=_("Roles"), widget=forms.CheckboxSelectMultiple, required=False)
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        from archive.templatetags.amparo import ROLES
+
+        super().__init__(*args, **kwargs)
+        self.fields["roles"].choices = list(ROLES.items())
+
+
+class PersonForm(RolesForm):
     """A new account."""
 
     username = forms.CharField(
@@ -150,20 +162,7 @@ class PersonForm(forms.Form):
         ),
     )
     name = forms.CharField(label=_("Name"), max_length=200)
-    roles = forms.MultipleChoiceField(label=_("Roles"), widget=forms.CheckboxSelectMultiple)
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        from archive.templatetags.amparo import ROLES
-
-        super().__init__(*args, **kwargs)
-        self.fields["roles"].choices = list(ROLES.items())
-
-
-class RolesForm(forms.Form):
-    """The roles of a person."""
-
-    roles = forms.MultipleChoiceField(label=_("Roles"), widget=forms.CheckboxSelectMultiple, required=False)
-    __init__ = PersonForm.__init__
+    field_order = ("username", "name", "roles")
 
 
 class OwnPasswordForm(SetPasswordForm):

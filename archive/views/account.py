@@ -14,6 +14,7 @@ from archive import people
 from archive.custody import Actor
 from archive.errors import BadInput
 from archive.forms import OwnPasswordForm
+from archive.models import User
 
 
 @never_cache
@@ -22,7 +23,7 @@ from archive.forms import OwnPasswordForm
 @login_required
 def account(request: HttpRequest) -> HttpResponse:
     """Who am I here, and a new password. Who signed in by link need not know an old one."""
-    user = request.user
+    user = User.objects.get(pk=request.user.pk)
     ask_old = user.has_usable_password() and request.session.get("entered_by") != "link"
     form = OwnPasswordForm(user, request.POST or None, ask_old=ask_old)
     if request.method == "POST" and form.is_valid():

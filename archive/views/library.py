@@ -141,7 +141,7 @@ def searched(items: QuerySet[Item], q: str) -> QuerySet[Item]:
     asked |= Q(Exists(ItemTag.objects.filter(item=OuterRef("pk"), tag__name__icontains=q)))
     pressed = "".join(q.lower().split())
     if len(pressed) >= 4 and all(c in "0123456789abcdef" for c in pressed):
-        asked |= Q(blob_id__startswith=pressed)
+        asked |= Q(blob__sha256__startswith=pressed)
     case_code, slash, number = q.rpartition("/")
     if number.isdecimal() and len(number) < 10:
         asked |= Q(number=int(number), case__code__iexact=case_code) if slash else Q(number=int(number))
