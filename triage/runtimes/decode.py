@@ -110,6 +110,18 @@ def upright(frame: Any) -> Pixels:
     return numpy.ascontiguousarray(numpy.rot90(pixels, quarter_turns)) if quarter_turns else pixels
 
 
+def at_most(pixels: Pixels, side: int) -> Pixels:
+    """The frame with its longer side at most `side`; never enlarged."""
+    height, width = pixels.shape[:2]
+    if not side or max(height, width) <= side:
+        return pixels
+    import cv2
+
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
 def signature(frame: Any) -> "numpy.ndarray[Any, Any]":
     """About 64 x 36 brightness samples of a frame, cheaply: straight out of the luma plane where there is one."""
     import numpy

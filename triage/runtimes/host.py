@@ -173,7 +173,7 @@ class Looked:
         for which, analyser in enumerate(self.chosen):
             side = analyser.takes.side
             if side not in scaled:
-                scaled[side] = FrameBatch([_at_most(p, side) for p in frames.pixels], frames.at_ms)
+                scaled[side] = FrameBatch([decode.at_most(p, side) for p in frames.pixels], frames.at_ms)
             for index, detections in enumerate(analyser.analyse(scaled[side])):
                 for detection in detections:
                     self._keep(which, first + index, analyser, detection)
@@ -195,18 +195,6 @@ class Looked:
 
 def _clip(share: float) -> float:
     return min(1.0, max(0.0, share))
-
-
-def _at_most(pixels: Any, side: int) -> Any:
-    """The frame with its longer side at most `side`; never enlarged."""
-    height, width = pixels.shape[:2]
-    if not side or max(height, width) <= side:
-        return pixels
-    import cv2
-
-    scale = side / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
 def lane(line: Line, chosen: list[Analyser], sampling: decode.Sampling) -> None:

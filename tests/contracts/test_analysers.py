@@ -1,0 +1,163 @@
+"""What every registered analyser promises. A new one is covered by being registered."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+from django.conf import settings
+
+from triage import analysers, registry
+from triage.analysers import Analyser, Detection, FrameBatch
+from triage.runtimes.base import Runtime
+from triage.runtimes.decode import at_most
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = sorted(analysers.registered())
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """The weights that MODEL_MIRROR has, installed in a folder of this module's own."""
+    root = tmp_path_factory.mktemp("models")
+    if settings.MODEL_MIRROR:
+        list(registry.pull(registry.models(), root=root))
+    return root
+
+
+@pytest.fixture(scope="module")
+def opened(weights):
+    """Open an analyser once; one whose weights are not in the mirror is left out, unless weights are announced."""
+    runtime, ready = Runtime(weights), {}
+
+    def get(name: str) -> Analyser:
+        if name not in ready:
+            cls = analysers.registered()[name]
+            entry = registry.models().get(cls.weights)
+            if entry and not registry.is_installed(entry, weights):
+                if settings.MODEL_MIRROR and entry.stage == registry.IN_USE:
+                    pytest.fail(f"MODEL_MIRROR is set but has no {entry.name}")
+                pytest.skip(f"no weights of {cls.weights}: set MODEL_MIRROR")
+            ready[name] = cls(entry)
+            ready[name].open(runtime)
+        return ready[name]
+
+    yield get
+    runtime.close()
+
+
+def photograph(name: str) -> numpy.ndarray:
+    import cv2
+
+    package = Path(importlib.util.find_spec("ultralytics").origin).parent
+    return cv2.imread(str(package / "assets" / name))
+
+
+def look(analyser: Analyser, *pixels: numpy.ndarray) -> list[list[Detection]]:
+    """As the model process gives frames to it: no larger than it asks for."""
+    given = [at_most(p, analyser.takes.side) for p in pixels]
+    return analyser.analyse(FrameBatch(given, [n * 1000 for n in range(len(pixels))]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_declares_what_it_is(name):
+    cls = analysers.registered()[name]
+    assert (
+        cls.name == name and isinstance(cls.version, int) and cls.version >= 1 and cls.task in analysers.Task
+    )
+    assert bool(cls.weights) != bool(cls.built_in), (
+        "it names its weights, or the library that it comes inside"
+    )
+    analyser = cls(registry.models().get(cls.weights))
+    assert analyser.classes and len(set(analyser.classes)) == len(analyser.classes)
+    assert all(isinstance(v, str) for v in analyser.parameters.values()), (
+        "an event holds no fractions: they are text"
+    )
+    assert cls.__doc__
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_gives_one_list_for_each_frame_within_the_frame(name, opened):
+    analyser = opened(name)
+    found = look(
+        analyser, photograph("zidane.jpg"), numpy.zeros((360, 640, 3), numpy.uint8), photograph("bus.jpg")
+    )
+    assert len(found) == 3 and found[1] == []
+    for detection in [d for frame in found for d in frame]:
+        assert detection.label in analyser.classes
+        assert 0.0 <= detection.score <= 1.0 and type(detection.score) is float
+        x, y, width, height = detection.box
+        assert (
+            width > 0
+            and height > 0
+            and -0.5 < x < 1
+            and -0.5 < y < 1
+            and x + width < 1.5
+            and y + height < 1.5
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_frame_gives_the_same_result_and_is_left_as_it_was(name, opened):
+    analyser, pixels = opened(name), photograph("bus.jpg")
+    before = pixels.copy()
+    assert look(analyser, pixels) == look(analyser, pixels) == look(analyser, pixels.copy())
+    assert (pixels == before).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2000), (2000, 1), (33, 57), (3000, 4000)], ids=str)
+def test_it_takes_frames_of_any_size(name, shape, opened):
+    pixels = numpy.full((*shape, 3), 127, numpy.uint8)
+    assert len(look(opened(name), pixels)) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_finds_what_a_person_sees(name, opened):
+    analyser = opened(name)
+    (street,), (men,) = look(analyser, photograph("bus.jpg")), look(analyser, photograph("zidane.jpg"))
+    if analyser.task is analysers.Task.FACE:
+        assert sum(d.label == "face" for d in men) >= 1
+    else:
+        assert sum(d.label == "person" for d in street) >= 2
+
+
+def test_no_analyser_identifies_anybody():
+    """Faces are counted and boxed; what tells one face from another is neither asked for nor kept."""
+    assert set(Detection.__dataclass_fields__) == {"label", "score", "box"}
+    for path in (ROOT / "triage").rglob("*.py"):
+        assert "FaceRecognizer" not in path.read_text()
+
+
+def test_the_same_weights_give_the_same_boxes_as_the_reference_runtime(weights, opened):
+    """Our OpenVINO session against ultralytics' own predict, on real photographs; tolerance one thousandth."""
+    ours = opened("yolo")
+    copy = weights / "reference_openvino_model"
+    if not copy.exists():
+        registry.verified_copy(ours.entry, weights / ours.entry.name, copy)
+    from ultralytics import YOLO
+
+    reference = YOLO(copy, task="detect")
+    for name in ("bus.jpg", "zidane.jpg"):
+        pixels = photograph(name)
+        (boxes,) = reference.predict(pixels, conf=0.25, iou=0.70, verbose=False)
+        height, width = pixels.shape[:2]
+        expected = [
+            (ours.classes[int(c)], float(s), x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height)
+            for x1, y1, x2, y2, s, c in boxes.boxes.data.tolist()
+        ]
+        (found,) = look(ours, pixels)
+        assert [d.label for d in found] == [row[0] for row in expected]
+        assert [(d.score, *d.box) for d in found] == [pytest.approx(row[1:], abs=1e-3) for row in expected]
+
+
+def test_reading_the_registry_loads_no_model_library():
+    """Web processes and ordinary commands import this much."""
+    code = (
+        "import django, sys; django.setup(); from triage import analysers, pipeline, registry, queue, review;"
+        "print(sorted({'torch', 'ultralytics', 'cv2', 'openvino', 'av', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
