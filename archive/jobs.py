@@ -318,7 +318,7 @@ def sweep(now: datetime | None = None) -> dict[str, int]:
     now = now or timezone.now()
     given_back = 0
     for row in Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=now):
-        if Job.objects.filter(pk=row.pk, lease_until=row.lease_until).exists():  # not renewed meanwhile
+        if Job.objects.filter(pk=row.pk, lease_until__lt=now).exists():  # not renewed meanwhile
             fail(row, "The worker died or ran over its time limit. Nothing of the original was lost.")
             given_back += 1
     waiting = Job.objects.filter(state=Job.State.QUEUED, run_after__lte=now, name__in=KINDS)

@@ -93,10 +93,14 @@ def prepare() -> None:
 
 
 def manage(*arguments: str) -> None:
-    """Any command."""
-    from django.core.management import execute_from_command_line
+    """Any command, without the system checks that the whole suite runs once."""
+    from django.core.management import CommandError, call_command
 
-    execute_from_command_line(["manage.py", *arguments])
+    try:
+        call_command(*arguments)
+    except CommandError as error:
+        print(error)
+        sys.exit(error.returncode)
 
 
 def call(module: str, function: str, *arguments: str) -> None:
