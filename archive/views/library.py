@@ -48,7 +48,6 @@ class Chip:
 
     words: str
     without: str
-    take_off: str
     machine: bool = False
 
 
@@ -111,7 +110,7 @@ def search(request: HttpRequest) -> HttpResponse:
             "number": number,
             "more": more,
             "order": _("by case, then in the order they came"),
-            "chips": [Chip(f"“{q}”", "?", _("Take off the search"))] if q else [],
+            "chips": [Chip(f"“{q}”", "?")] if q else [],
         },
     )
 
@@ -251,14 +250,11 @@ def _chips(given: QueryDict, case: Case, q: str) -> list[Chip]:
         "tag": _("tag"),
         "condition": _("condition"),
     }
-    chips = [Chip(f"“{q}”", _with(given, q=None), _("Take off the search"))] if q else []
+    chips = [Chip(f"“{q}”", _with(given, q=None))] if q else []
     for name, title in titles.items():
         value = given.get(name, "")
         if value:
-            words = f"{title}: {value_words(name, value)}"
-            chips.append(
-                Chip(words, _with(given, **{name: None}), _("Take off the filter %(words)s") % {"words": words}, name == "seen")
-            )
+            chips.append(Chip(f"{title}: {value_words(name, value)}", _with(given, **{name: None}), name == "seen"))
     return chips
 
 
