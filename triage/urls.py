@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from triage.views import review
+from triage.views import criteria, review
 
 urlpatterns = [
     path("cases/<str:code>/review/", review.queue_page, name="review"),
     path("cases/<str:code>/review/undo", review.undo, name="review-undo"),
+    path("cases/<str:code>/criteria/", criteria.criteria, name="criteria"),
     path("review/<uuid:item_id>/", review.item, name="review-item"),
     path("review/<uuid:item_id>/decide", review.decide, name="review-decide"),
     path("review/<uuid:item_id>/postpone", review.postpone, name="review-postpone"),
