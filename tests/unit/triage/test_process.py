@@ -48,7 +48,7 @@ def test_many_bad_items_fail_each_for_itself(other):
     assert outcomes(other, "die", "a", "die ", "garbage", "b") == {
         "die": "died",
         "a": "ok",
-        "die ": "ok",
+        "die ": "died",
         "garbage": "died",
         "b": "ok",
     }
