@@ -11,6 +11,7 @@ import shutil
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from archive.errors import Damaged
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-PIECE = 2**20
+PIECE, WORTH_A_THREAD = 2**20, 2**18
 BAGIT_TXT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 MAX_NAME_BYTES = 160
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")  # what Windows keeps for devices
@@ -38,8 +39,9 @@ class Entry:
 
 @dataclass
 class Manifest:
-    """SHA-256 of files by path, noted while their bytes pass."""
+    """SHA-256 of files by path, noted while their bytes pass; large pieces are hashed by a thread meanwhile."""
 
+    hasher: Executor
     hashes: dict[str, str] = field(default_factory=dict)
     octets: int = 0
 
@@ -47,11 +49,17 @@ class Manifest:
         """The same entry, whose hash is noted once its last byte has passed. Then Damaged, if it is a wrong one."""
 
         def pieces() -> Iterator[bytes]:
-            digest = hashlib.sha256()
+            digest, hashing = hashlib.sha256(), None
             for piece in entry.pieces:
-                digest.update(piece)
+                if hashing:
+                    hashing.result()
+                hashing = self.hasher.submit(digest.update, piece) if len(piece) >= WORTH_A_THREAD else None
+                if not hashing:
+                    digest.update(piece)
                 self.octets += len(piece)
                 yield piece
+            if hashing:
+                hashing.result()
             self.hashes[entry.path] = digest.hexdigest()
             if entry.sha256 not in ("", self.hashes[entry.path]):
                 raise Damaged(
@@ -77,17 +85,18 @@ def bag(
 
     Each entry's pieces must be read to the end before the next is asked for.
     """
-    listed, tagged = Manifest(), Manifest()
-    for entry in payload:
-        yield listed.note(entry)
-    lines = "".join(f"{label}: {value}\n" for label, value in info(listed).items())
-    for path, data in {**tags, "bagit.txt": BAGIT_TXT, "bag-info.txt": lines.encode()}.items():
-        yield tagged.note(Entry(path, [data]))
-    yield tagged.note(Entry("manifest-sha256.txt", [listed.text()]))
-    last = tagged.text()
-    yield Entry("tagmanifest-sha256.txt", [last])
-    for path, data in seal(hashlib.sha256(last).hexdigest()).items():
-        yield Entry(path, [data])
+    with ThreadPoolExecutor(1, "bag-hash") as hasher:
+        listed, tagged = Manifest(hasher), Manifest(hasher)
+        for entry in payload:
+            yield listed.note(entry)
+        lines = "".join(f"{label}: {value}\n" for label, value in info(listed).items())
+        for path, data in {**tags, "bagit.txt": BAGIT_TXT, "bag-info.txt": lines.encode()}.items():
+            yield tagged.note(Entry(path, [data]))
+        yield tagged.note(Entry("manifest-sha256.txt", [listed.text()]))
+        last = tagged.text()
+        yield Entry("tagmanifest-sha256.txt", [last])
+        for path, data in seal(hashlib.sha256(last).hexdigest()).items():
+            yield Entry(path, [data])
 
 
 def encoded(path: str) -> str:

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -55,10 +56,11 @@ def test_manifest_encodes_line_ends_and_percent_signs_and_nothing_else():
 
 
 def test_wrong_bytes_of_an_original_end_the_export():
-    manifest = bag.Manifest()
-    entry = manifest.note(bag.Entry("data/a", [b"x"], sha256="0" * 64))
-    with pytest.raises(Damaged):
-        list(entry.pieces)
+    with ThreadPoolExecutor(1) as hasher:
+        for pieces in ([b"x"], [bytes(2**20)] * 2):
+            entry = bag.Manifest(hasher).note(bag.Entry("data/a", pieces, sha256="0" * 64))
+            with pytest.raises(Damaged):
+                list(entry.pieces)
 
 
 def test_zip_streams_and_opens():

@@ -14,7 +14,9 @@ BUNDLE, VERIFY = (DOCS / "bundle.md").read_text(), (DOCS / "verify.md").read_tex
 
 def test_every_step_of_the_verifier_is_described_under_its_number():
     titles = re.findall(r"^### (\d+)\. (.+)$", VERIFY, re.M)
-    steps = "files signature manifests content events openings checkpoint originals decisions suggestions tables"
+    steps = (
+        "files signature manifests content events openings checkpoint originals decisions suggestions tables"
+    )
     told = [getattr(verifier.Check, name).__doc__.split(":")[0] for name in steps.split()]
     assert titles == [(str(n), title) for n, title in enumerate(told, 1)]
 
@@ -38,5 +40,7 @@ def test_every_field_is_named():
     for columns in COLUMNS.values():
         for column in columns:
             field = column.split("/")[-1]
-            described = field in BUNDLE or field.startswith(("consent", "may_be", "may_go", "legal", "reliab"))
+            described = field in BUNDLE or field.startswith(
+                ("consent", "may_be", "may_go", "legal", "reliab")
+            )
             assert described, field
