@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.utils.translation import gettext as _
 
 from archive.models import Case, Item
@@ -58,9 +58,13 @@ class Offer:
             step_ms=step,
         )
 
-    def classes(self, case: Case) -> list[Class]:
-        """Suggested classes of a case, the most frequent first."""
-        return [Class(label, number) for label, number in queue.classes(case)]
+    def classes(self, case: Case, among: QuerySet[Item] | None = None) -> list[Class]:
+        """Suggested classes of a case (among some of its items), the most frequent first."""
+        if among is None:
+            return [Class(label, number) for label, number in queue.classes(case)]
+        rows = Seen.objects.filter(case=case, item__in=among.order_by().values("pk")).order_by()
+        counted = rows.values_list("label").annotate(n=Count("pk")).order_by("-n", "label")
+        return [Class(label, number) for label, number in counted]
 
     def having(self, items: QuerySet[Item], label: str) -> QuerySet[Item]:
         """Items in which a class is suggested now."""

@@ -215,7 +215,8 @@ def _facets(given: QueryDict, case: Case, found: QuerySet[Item]) -> list[Facet]:
         rows = others(name).values_list(column).annotate(n=Count("pk", distinct=True)).order_by("-n", column)[:12]
         return [("none" if value in (None, "") else value, n) for value, n in rows]
 
-    classes = [(c.name, c.items) for c in suggestions.source().classes(case)[:12]]
+    among = others("seen") if any(given.get(name) for name in ("q", *FILTERS) if name != "seen") else None
+    classes = [(c.name, c.items) for c in suggestions.source().classes(case, among)[:12]]
     facets = [
         Facet(_("Decided by people"), lines("decision", tallied("decision", "decision__value"))),
         Facet(_("Machine suggests"), lines("seen", classes, machine=True)),

@@ -97,8 +97,8 @@ class Suggests(Protocol):
     def full(self, item: Item) -> Full:
         """For the panel beside one picture."""
 
-    def classes(self, case: Case) -> list[Class]:
-        """Detected classes of a case, most frequent first."""
+    def classes(self, case: Case, among: QuerySet[Item] | None = None) -> list[Class]:
+        """Detected classes of a case (among some of its items), most frequent first."""
 
     def having(self, items: QuerySet[Item], label: str) -> QuerySet[Item]:
         """Those items in which a class was suggested."""
@@ -116,7 +116,7 @@ class _None:
     def full(self, item: Item) -> Full:
         return self.empty
 
-    def classes(self, case: Case) -> list[Class]:
+    def classes(self, case: Case, among: QuerySet[Item] | None = None) -> list[Class]:
         return []
 
     def having(self, items: QuerySet[Item], label: str) -> QuerySet[Item]:

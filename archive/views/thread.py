@@ -10,9 +10,22 @@ from django.utils.translation import ngettext
 
 from archive.custody.canonical import ZERO_HASH, event_hash
 from archive.events import EVENTS
-from archive.models import CustodyEvent, CustodyOpening, CustodyPending, CustodyPosition, CustodySubject
+from archive.models import (
+    CustodyEvent,
+    CustodyOpening,
+    CustodyPending,
+    CustodyPosition,
+    CustodySubject,
+    Decision,
+    Item,
+    Rendition,
+)
+from archive.models.items import Statement
 
 CHECK_AT_MOST = 2000
+LABELS = dict(
+    [*Item.Kind.choices, *Rendition.Kind.choices, *Statement.About.choices, *Decision.Value.choices]
+)
 
 
 @dataclass(frozen=True)
@@ -90,7 +103,8 @@ def _detail(body: dict) -> str:
     values = payload.get("set") or {}
     values = {**values, **{k: v for k, v in payload.items() if isinstance(v, str)}}
     parts = [values.get(name) for name in ("kind", "value", "model", "permission", "condition", "about")]
-    return ", ".join(str(p).replace("_", " ") for p in parts if isinstance(p, str) and p)
+    told = [p for p in parts if isinstance(p, str) and p not in ("", "unknown", "ok")]
+    return _(", ").join(str(LABELS.get(p, p.replace("_", " "))) for p in told)
 
 
 def state(subject: str) -> State:
