@@ -112,6 +112,7 @@ def held(request: HttpRequest, code: str) -> HttpResponse:
 def discard(request: HttpRequest, code: str, upload_id: UUID) -> HttpResponse:
     """Give up an unfinished upload of mine (for the page; a tus client sends DELETE)."""
     case = visible(request, code)
+    access.require(request.user, "add_items", case)
     tus.discard(upload=get_object_or_404(tus.unfinished(case, request.user), pk=upload_id))
     return redirect("upload", case.code)
 

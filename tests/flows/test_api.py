@@ -46,7 +46,9 @@ def test_cases_are_those_that_were_shared(web, case):
     assert [c["code"] for c in web.get("/api/cases/").json()["results"]] == ["RIVER-1"]
     assert web.get("/api/cases/RIVER-1/").json()["title"] == case.title
     hidden, absent = web.get("/api/cases/OTHER-1/"), web.get("/api/cases/NONE/")
-    assert (hidden.status_code, hidden.content) == (absent.status_code, absent.content) == (404, absent.content)
+    assert (
+        (hidden.status_code, hidden.content) == (absent.status_code, absent.content) == (404, absent.content)
+    )
 
 
 def test_items_page_by_key_and_filter(web, case):
