@@ -256,6 +256,7 @@ def ask_again(case: Case, *, actor: Actor) -> int:
     items = Item.objects.filter(
         case=case, kind__in=[Item.Kind.IMAGE, Item.Kind.VIDEO], examined_at__isnull=False
     )
+    items = items.exclude(condition__in=NOTHING_TO_DECODE)
     for item in items.select_related("case").iterator():
         have = {a.weights_sha256 for a in Analysis.objects.filter(item=item)}
         if not have or not wanted <= have:

@@ -89,6 +89,10 @@ class Command(Base):
             for bar in bars.values():
                 bar.close()
         self._tell_all(reports, bad=("refused",))
+        if any(report.state == "installed" for report in reports):
+            self.stdout.write(
+                "What came in before was not looked at with these. To do that now: manage.py triage again"
+            )
 
     def _tell_all(self, reports: Iterable[Report], *, bad: tuple[str, ...]) -> None:
         wrong = 0
