@@ -8,6 +8,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
@@ -111,8 +112,8 @@ def _review_url(found: Item) -> str:
 def _condition(found: Item) -> dict[str, str] | None:
     if found.condition in ("", "ok"):
         return None
-    sentence = f"{present.condition_words(found)}. {_('The original is kept as it came, under its hash.')}"
-    return {"css": "warn", "sentence": sentence[0].upper() + sentence[1:]}
+    kept = _("The original is kept as it came, under its hash.")
+    return {"css": "warn", "sentence": format_html("{}. {}", present.condition_words(found), kept)}
 
 
 def _statements(found: Item) -> list[dict]:

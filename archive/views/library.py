@@ -1,6 +1,6 @@
 """The library of a case, and the search over all cases a person sees. Pages by key; filters are plain addresses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,7 +197,7 @@ def _facets(given: QueryDict, case: Case, found: QuerySet[Item]) -> list[Facet]:
                 rest = _filtered(rest, other, given.get(other, ""))
         return rest.order_by()
 
-    def lines(name: str, rows: list[tuple[str, int | None]], machine: bool = False) -> list[Line]:
+    def lines(name: str, rows: Sequence[tuple[str, int | None]], machine: bool = False) -> list[Line]:
         on = given.get(name, "")
         return [
             Line(

@@ -93,10 +93,10 @@ def is_broken(item: Item) -> bool:
     return item.condition not in (*SOUND, "unsupported")
 
 
-def condition_words(item: Item) -> str:
+def condition_words(item: Item) -> str | SafeString:
     """The condition in words; what the examination said stands after it."""
     said, detail = _condition_only(item), item.condition_detail.rstrip(".")
-    return f"{said}: {detail}" if detail else said
+    return format_html("{}: <bdi>{}</bdi>", said, detail) if detail else said
 
 
 def _condition_only(item: Item) -> str:
@@ -113,12 +113,12 @@ def _condition_only(item: Item) -> str:
     return str(words.get(item.condition, item.condition))
 
 
-def no_picture(item: Item) -> str:
+def no_picture(item: Item) -> str | SafeString:
     """Why there is no picture, for the place where one would be."""
     if not item.examined_at:
         return _("Not yet examined. The original is stored; a job will look at it.")
     if item.condition not in SOUND:
-        return f"{condition_words(item)}. {_('The original is kept as it came.')}"
+        return format_html("{}. {}", condition_words(item), _("The original is kept as it came."))
     if item.kind in (Item.Kind.IMAGE, Item.Kind.VIDEO):
         return _("No picture was made of this file. The original is kept as it came.")
     return _("There is no picture of this kind of file.")
@@ -178,7 +178,7 @@ class Viewer:
     duration_ms: int = 0
     frame_rate: float = 25.0
     likely: str = ""
-    sentence: str = ""
+    sentence: str | SafeString = ""
     broken: bool = False
     boxes: list[Drawn] = field(default_factory=list)
     lanes: list[DrawnLane] = field(default_factory=list)
@@ -227,7 +227,7 @@ def viewer(request: HttpRequest, item: Item, full: Full, *, notes: Iterable = ()
     )
 
 
-def _why_not(item: Item) -> str:
+def _why_not(item: Item) -> str | SafeString:
     if item.kind in (Item.Kind.VIDEO, Item.Kind.AUDIO) and item.examined_at and item.condition in SOUND:
         return _("A copy that browsers can play is still being made.")
     return no_picture(item)
