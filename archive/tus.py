@@ -322,8 +322,12 @@ def _acquire(upload: Upload, actor: Actor, stream: BinaryIO) -> None:
             expected_sha256=upload.expected_sha256 or None,
             settle=settle,
         )
-    except BadInput:  # not the bytes that were announced: no further piece can make them so
-        discard(upload=upload)
+    except BadInput:
+        upload.case.refresh_from_db()
+        if (
+            upload.case.status != Case.Status.CLOSED
+        ):  # not the bytes announced: no further piece can make them so
+            discard(upload=upload)
         raise
 
 

@@ -5,6 +5,7 @@ vault/            originals and renditions, encrypted
 keys/secret       the web server's secret: lose it and everybody signs in anew
 keys/vault.key    opens the vault: lose it and every original is lost for good
 keys/signing.key  Ed25519, signs checkpoints and bundles: lose it and new ones bear another name
+staging/          pieces of uploads that are not whole yet, encrypted
 scratch/ broker/ models/ static/ logs/   can all be made again
 """
 

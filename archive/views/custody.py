@@ -29,6 +29,7 @@ from archive.models import (
     Source,
     User,
 )
+from archive.templatetags.amparo import ROLES
 from archive.views import thread
 
 PAGE = 40
@@ -106,12 +107,21 @@ def rows(subject: str, before: str) -> tuple[list[Row], int | None]:
                 line=line,
                 position=places.get(event.pk),
                 actor_id=actor["id"],
-                role=actor["role"].replace("_", " ").replace("+", ", "),
+                role=_roles(actor),
                 reason=reasons.get(event.pk, ""),
                 whom=names.get(_whom(body), ""),
             )
         )
     return out, shown[-1].number if len(page) > PAGE else None
+
+
+def _roles(actor: dict) -> str:
+    """The roles held at that moment, in words."""
+    if actor["kind"] == "operator":
+        return _("at the server's shell")
+    if actor["kind"] == "system":
+        return ""
+    return ", ".join(str(ROLES.get(r, r)) for r in actor["role"].split("+"))
 
 
 def _whom(body: dict) -> str:

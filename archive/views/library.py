@@ -138,6 +138,7 @@ def searched(items: QuerySet[Item], q: str) -> QuerySet[Item]:
     asked |= Q(Exists(Acquisition.objects.filter(item=OuterRef("pk"), file_name__icontains=q)))
     asked |= Q(Exists(Note.objects.filter(item=OuterRef("pk"), text__icontains=q)))
     asked |= Q(Exists(ItemTag.objects.filter(item=OuterRef("pk"), tag__name__icontains=q)))
+    asked |= Q(source__code__iexact=q)
     pressed = "".join(q.lower().split())
     if len(pressed) >= 4 and all(c in "0123456789abcdef" for c in pressed):
         asked |= Q(blob__sha256__startswith=pressed)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from archive.custody.canonical import ZERO_HASH, event_hash
 from archive.events import EVENTS
@@ -19,13 +19,19 @@ from archive.models import (
     Decision,
     Item,
     Rendition,
+    Source,
 )
 from archive.models.items import Statement
 
 CHECK_AT_MOST = 2000
-LABELS = dict(
-    [*Item.Kind.choices, *Rendition.Kind.choices, *Statement.About.choices, *Decision.Value.choices]
-)
+LABELS = {
+    **dict([*Item.Kind.choices, *Rendition.Kind.choices, *Statement.About.choices, *Decision.Value.choices]),
+    **dict(Source.Kind.choices),
+    "view_case": gettext_lazy("may see the case"),
+    "export_case": gettext_lazy("may export"),
+    "see_identity": gettext_lazy("may see identities"),
+    "manage_case": gettext_lazy("may change and share"),
+}
 
 
 @dataclass(frozen=True)
