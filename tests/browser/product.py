@@ -128,7 +128,17 @@ def video(path: Path, pictures: list[Path], *, seconds: int) -> None:
     fit = "scale=640:360:force_original_aspect_ratio=decrease,pad=640:360:-1:-1,setsar=1"
     chain = "".join(f"[{n}]{fit}[v{n}];" for n in range(len(pictures)))
     chain += "".join(f"[v{n}]" for n in range(len(pictures))) + f"concat=n={len(pictures)}[v]"
-    command += ["-filter_complex", chain, "-map", "[v]", "-pix_fmt", "yuv420p", "-movflags", "+faststart", str(path)]
+    command += [
+        "-filter_complex",
+        chain,
+        "-map",
+        "[v]",
+        "-pix_fmt",
+        "yuv420p",
+        "-movflags",
+        "+faststart",
+        str(path),
+    ]
     subprocess.run(command, check=True)
 
 

@@ -1,4 +1,4 @@
-"""Puts people and a case into an instance by the product's own verbs:  python -m tests.browser.stock people|case
+"""Puts people and a case into an instance by the product's own verbs:  python -m tests.browser.stock people|administrator|case ...
 
 Run in the environment of that instance. Prints what it made as JSON.
 """
@@ -29,10 +29,17 @@ def people() -> dict:
 
     for role, (username, name) in NAMES.items():
         if not User.objects.filter(username=username).exists():
-            verbs.add(
-                username=username, name=name, roles=(role,), actor=Actor.operator(), password=PASSWORD
-            )
+            verbs.add(username=username, name=name, roles=(role,), actor=Actor.operator(), password=PASSWORD)
     return {role: username for role, (username, _) in NAMES.items()}
+
+
+def administrator(username: str, name: str) -> dict:
+    """The first administrator, who has no password yet; the path that signs them in once."""
+    from archive import people as verbs
+    from archive.custody import Actor
+
+    person = verbs.add(username=username, name=name, roles=("administrator",), actor=Actor.operator())
+    return {"link": f"/signin/once/{verbs.make_sign_in_link(person=person, actor=Actor.operator())}"}
 
 
 def case(code: str, title: str, *paths: str) -> dict:
@@ -76,4 +83,4 @@ if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
     what, *arguments = sys.argv[1:]
-    print(json.dumps({"people": people, "case": case}[what](*arguments)))
+    print(json.dumps({"people": people, "administrator": administrator, "case": case}[what](*arguments)))

@@ -6,6 +6,7 @@ from playwright.sync_api import expect
 from archive import jobs
 from archive.models import CustodyEvent, Decision
 from tests import cast
+from tests.browser.conftest import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -23,16 +24,6 @@ def items(reader):
     while jobs.run_waiting("archive.examine", most=20):
         continue
     return made
-
-
-def until(video, sentence: str) -> None:
-    """Wait for something to be true of the video (Playwright's own waiting would need eval, which the page forbids)."""
-    for _ in range(100):
-        if video.evaluate(f"v => {sentence}"):
-            return
-        video.page.wait_for_timeout(50)
-    now = video.evaluate("v => [v.currentTime, v.duration, v.readyState, v.seeking, document.getElementById('stage').dataset.length]")
-    raise AssertionError(f"never came true: {sentence}; currentTime, duration, readyState, seeking, length: {now}")
 
 
 def views(item) -> int:
@@ -77,7 +68,9 @@ def test_the_whole_round_by_keyboard(visit, reader, items):
 
 def test_keys_work_on_a_keyboard_set_to_arabic_and_can_be_switched_off(visit, reader, items):
     page = visit(reader, f"/review/{items[0].pk}/")
-    arabic = "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'ر', code: 'KeyV', bubbles: true}))"
+    arabic = (
+        "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'ر', code: 'KeyV', bubbles: true}))"
+    )
     page.evaluate(arabic)
     expect(page.locator("#stage > .sharp")).to_be_visible()
     page.keyboard.press("?")
@@ -121,7 +114,13 @@ def test_without_script_looking_and_deciding_work_as_plain_forms(visit, reader, 
 @pytest.mark.parametrize("language", ["en", "ar"])
 @pytest.mark.parametrize("width", [1440, 1024, 390])
 def test_nothing_runs_off_the_side(visit, reader, items, width, language):
-    for path in (f"/review/{items[2].pk}/", f"/cases/{items[0].case.code}/library/", f"/items/{items[0].pk}/"):
+    for path in (
+        f"/review/{items[2].pk}/",
+        f"/cases/{items[0].case.code}/library/",
+        f"/items/{items[0].pk}/",
+    ):
         page = visit(reader, path, language=language, viewport={"width": width, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), path
+        assert page.evaluate(
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        ), path
         page.context.close()
