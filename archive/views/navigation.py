@@ -47,7 +47,7 @@ CASE = [
 EVERYTHING = [
     ("home", _("Home")),
     ("cases", _("Cases")),
-    ("jobs", _("Jobs")),
+    ("jobs", _("All jobs")),
     ("accounts", _("People")),
     ("system", _("This archive")),
 ]

@@ -123,7 +123,7 @@ def standing_words(counts: queue.Counts) -> str:
         (counts.scored, _("%d scored")),
         (counts.waiting, _("%d wait for a model")),
         (counts.unreadable, _("%d could not be decoded")),
-        (counts.not_pictures, _("%d are no pictures")),
+        (counts.not_pictures, _("%d not pictures")),
         (counts.failed, _("%d where the model failed")),
         (counts.postponed, _("%d postponed")),
         (counts.decided, _("%d decided")),
