@@ -69,7 +69,7 @@ def test_a_second_start_takes_seconds_and_changes_nothing(first):
     finally:
         run.end()
     assert state_of(data) == before
-    assert seconds < 15, "5 s on a machine that does nothing else"
+    assert seconds < 30, "2 s on a machine that does nothing else"
 
 
 def test_a_killed_web_server_and_worker_come_back(first):
