@@ -11,7 +11,7 @@ import shutil
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,15 +131,21 @@ def _cut(text: str, octets: int) -> str:
 def write_folder(entries: Iterable[Entry], folder: Path) -> None:
     """Write a bag into a new folder and make it durable. The caller removes the folder if this raises."""
     folder.mkdir(mode=0o700)
-    written = []
-    for entry in entries:
-        path = folder / entry.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb", buffering=0) as file:
-            for piece in entry.pieces:
-                _write_all(file, piece)
-        written.append(path)
-    for path in [*written, *sorted({p.parent for p in written} | {folder})]:
+    folders = {folder}
+    with ThreadPoolExecutor(1, "bag-sync") as pool:  # a file goes to the disk while the next is written
+        syncing: list[Future] = []
+        for entry in entries:
+            path = folder / entry.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb", buffering=0) as file:
+                for piece in entry.pieces:
+                    _write_all(file, piece)
+            folders |= set(path.parents) - set(folder.parents)
+            syncing = [each for each in syncing if not (each.done() and each.result() is None)]
+            syncing.append(pool.submit(sync, path))
+        for each in syncing:
+            each.result()
+    for path in sorted(folders, reverse=True):
         sync(path)
 
 
