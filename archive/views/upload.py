@@ -63,6 +63,7 @@ def _words() -> dict[str, str]:
         "held": _("not sent: the case holds it already as"),
         "failed": _("not stored:"),
         "stopped": _("stopped; what was confirmed is kept"),
+        "signed_out": _signed_out(),
         "offline": _("The connection broke. What was confirmed is kept."),
         "unreadable": _("The browser could not read it. Was it moved or changed? Add it again."),
         "too_large": _("It is larger than the limit. Nothing of it was sent."),
@@ -181,13 +182,16 @@ def file(request: HttpRequest, code: str, upload_id: UUID) -> HttpResponse:
 
 def _refusal(request: HttpRequest) -> HttpResponse | None:
     if not request.user.is_authenticated:
-        words = _("You are signed out. What was confirmed is kept: sign in, and add the same files again.")
-        return _tus(_told(401, "signed-out", words))
+        return _tus(_told(401, "signed-out", _signed_out()))
     if request.method != "OPTIONS" and request.headers.get("Tus-Resumable") != tus.VERSION:
         response = _told(412, "tus-version", f"This server speaks tus {tus.VERSION}.")
         response["Tus-Version"] = tus.VERSION
         return _tus(response)
     return None
+
+
+def _signed_out() -> str:
+    return _("You are signed out. What was confirmed is kept: sign in, and add the same files again.")
 
 
 def _told(status: int, code: str, sentence: str) -> HttpResponse:

@@ -93,6 +93,7 @@
 
   const json = async (url, body) => {
     const answer = await fetch(url, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json", Accept: "application/json", "X-CSRFToken": csrf } });
+    if (answer.redirected) throw new Error(words.signed_out); // to the sign-in page
     if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).detail || words.offline);
     return answer.json();
   };
