@@ -40,7 +40,9 @@ def icon(name: str, turns: bool = False) -> SafeString:
     """One icon of the sprite, silent to screen readers. `turns`: it points along the line of reading."""
     sprite = static("vendor/lucide/sprite.svg")
     extra = " turns" if turns else ""
-    return format_html('<svg class="icon{}" aria-hidden="true"><use href="{}#{}"></use></svg>', extra, sprite, name)
+    return format_html(
+        '<svg class="icon{}" aria-hidden="true"><use href="{}#{}"></use></svg>', extra, sprite, name
+    )
 
 
 @register.simple_tag
@@ -194,4 +196,6 @@ def keys_data() -> dict[str, dict[str, str | bool]]:
 @register.simple_tag
 def attributes(**given: object) -> SafeString:
     """HTML attributes from names and values; those without a value are left out."""
-    return format_html_join(" ", '{}="{}"', ((k.replace("_", "-"), v) for k, v in given.items() if v not in (None, "")))
+    return format_html_join(
+        " ", '{}="{}"', ((k.replace("_", "-"), v) for k, v in given.items() if v not in (None, ""))
+    )

@@ -31,7 +31,16 @@ from archive.views import veil
 BLOCK = 256 * 1024
 INLINE = frozenset(
     {"image/jpeg", "image/png", "image/webp", "image/gif", "video/mp4", "video/webm", "video/ogg"}
-    | {"audio/mpeg", "audio/mp4", "audio/ogg", "audio/webm", "audio/wav", "audio/flac", "audio/x-wav", "audio/aac"}
+    | {
+        "audio/mpeg",
+        "audio/mp4",
+        "audio/ogg",
+        "audio/webm",
+        "audio/wav",
+        "audio/flac",
+        "audio/x-wav",
+        "audio/aac",
+    }
 )
 POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
@@ -152,7 +161,9 @@ def _part(sha256: str, media_type: str, first: str, last: str) -> HttpResponseBa
     if start > end or start >= size:
         reader.close()
         return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
-    response = StreamingHttpResponse(_blocks(reader, start, end - start + 1), status=206, content_type=media_type)
+    response = StreamingHttpResponse(
+        _blocks(reader, start, end - start + 1), status=206, content_type=media_type
+    )
     response["Content-Length"] = str(end - start + 1)
     response["Content-Range"] = f"bytes {start}-{end}/{size}"
     return response
@@ -182,5 +193,7 @@ def _guarded(response: HttpResponseBase, etag: str, keep: bool) -> HttpResponseB
 def back(request: HttpRequest, otherwise: str) -> HttpResponse:
     """To the page of ours that the form named, or else to another."""
     wanted = request.POST.get("next", "")
-    safe = url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure())
+    safe = url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
     return redirect(wanted if safe else otherwise)

@@ -42,9 +42,13 @@ class FindingForm(forms.Form):
         label=gettext_lazy("Precision"), choices=Statement.Precision.choices, initial="unknown"
     )
     latitude = forms.DecimalField(label=gettext_lazy("Latitude"), required=False, min_value=-90, max_value=90)
-    longitude = forms.DecimalField(label=gettext_lazy("Longitude"), required=False, min_value=-180, max_value=180)
+    longitude = forms.DecimalField(
+        label=gettext_lazy("Longitude"), required=False, min_value=-180, max_value=180
+    )
     radius_m = forms.IntegerField(label=gettext_lazy("Radius in metres"), required=False, min_value=0)
-    basis = forms.CharField(label=gettext_lazy("On which basis"), max_length=4000, widget=forms.Textarea({"rows": 2}))
+    basis = forms.CharField(
+        label=gettext_lazy("On which basis"), max_length=4000, widget=forms.Textarea({"rows": 2})
+    )
 
     def clean_local_time(self) -> str:
         """As ISO 8601 without zone, the way statements keep it."""
@@ -188,7 +192,11 @@ def tag(request: HttpRequest, item_id: UUID) -> HttpResponse:
 def untag(request: HttpRequest, item_id: UUID) -> HttpResponse:
     """Take a tag off."""
     found = visible(request, item_id)
-    held = ItemTag.objects.filter(item=found, tag__name=request.POST.get("tag", "")).select_related("item__case").first()
+    held = (
+        ItemTag.objects.filter(item=found, tag__name=request.POST.get("tag", ""))
+        .select_related("item__case")
+        .first()
+    )
     if held:
         annotate.untag(item_tag=held, actor=Actor.of(request))
     return _done(request, found)
@@ -235,4 +243,3 @@ def _uuid(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
-

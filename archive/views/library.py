@@ -175,7 +175,9 @@ FILTERS: dict[str, Callable[[QuerySet[Item], str], QuerySet[Item]]] = {
     "decision": by_decision,
     "kind": lambda items, value: items.filter(kind=value),
     "seen": lambda items, value: suggestions.source().having(items, value),
-    "source": lambda items, value: items.filter(source=None) if value == "none" else items.filter(source__code=value),
+    "source": lambda items, value: (
+        items.filter(source=None) if value == "none" else items.filter(source__code=value)
+    ),
     "tag": lambda items, value: items.filter(item_tags__tag__name=value),
     "condition": lambda items, value: items.filter(condition="" if value == "none" else value),
 }
@@ -213,7 +215,12 @@ def _facets(given: QueryDict, case: Case, found: QuerySet[Item]) -> list[Facet]:
         ]
 
     def tallied(name: str, column: str) -> list[tuple[str, int | None]]:
-        rows = others(name).values_list(column).annotate(n=Count("pk", distinct=True)).order_by("-n", column)[:12]
+        rows = (
+            others(name)
+            .values_list(column)
+            .annotate(n=Count("pk", distinct=True))
+            .order_by("-n", column)[:12]
+        )
         return [("none" if value in (None, "") else value, n) for value, n in rows]
 
     among = others("seen") if any(given.get(name) for name in ("q", *FILTERS) if name != "seen") else None
@@ -224,7 +231,8 @@ def _facets(given: QueryDict, case: Case, found: QuerySet[Item]) -> list[Facet]:
         Facet(_("Kind"), lines("kind", tallied("kind", "kind"))),
         Facet(_("Source"), lines("source", tallied("source", "source__code"))),
         Facet(
-            _("Tag"), lines("tag", [row for row in tallied("tag", "item_tags__tag__name") if row[0] != "none"])
+            _("Tag"),
+            lines("tag", [row for row in tallied("tag", "item_tags__tag__name") if row[0] != "none"]),
         ),
         Facet(_("Condition"), lines("condition", tallied("condition", "condition"))),
     ]
@@ -256,7 +264,9 @@ def _chips(given: QueryDict, case: Case, q: str) -> list[Chip]:
     for name, title in titles.items():
         value = given.get(name, "")
         if value:
-            chips.append(Chip(f"{title}: {value_words(name, value)}", _with(given, **{name: None}), name == "seen"))
+            chips.append(
+                Chip(f"{title}: {value_words(name, value)}", _with(given, **{name: None}), name == "seen")
+            )
     return chips
 
 

@@ -221,7 +221,9 @@ def viewer(request: HttpRequest, item: Item, full: Full, *, notes: Iterable = ()
         broken=is_broken(item),
         boxes=[_box(b, tall) for b in full.boxes],
         lanes=[_lane(lane, length) for lane in full.lanes] if length else [],
-        moments=[round(n.frame_ms * 1000 / length, 1) for n in notes if n.frame_ms is not None] if length else [],
+        moments=[round(n.frame_ms * 1000 / length, 1) for n in notes if n.frame_ms is not None]
+        if length
+        else [],
         shots_json=json.dumps(list(full.shots_ms)),
         step_ms=full.step_ms,
     )
@@ -307,9 +309,7 @@ def said(statement: Statement) -> Said:
 
 def _value(statement: Statement) -> str | SafeString:
     if statement.local_time:
-        return format_html(
-            "<bdi>{}</bdi>{}", _moment(statement), _beside(statement.text)
-        )
+        return format_html("<bdi>{}</bdi>{}", _moment(statement), _beside(statement.text))
     if statement.latitude is not None and statement.longitude is not None:
         radius = f" ± {statement.radius_m:,} m" if statement.radius_m else ""
         return format_html(
@@ -331,14 +331,18 @@ def _moment(statement: Statement) -> str:
         moment = datetime.fromisoformat(statement.local_time)
     except ValueError:
         return statement.local_time
-    pattern = {"year": "Y", "month": "M Y", "day": "j M Y"}.get(statement.precision, pgettext("day and time", "j M Y, H:i"))
+    pattern = {"year": "Y", "month": "M Y", "day": "j M Y"}.get(
+        statement.precision, pgettext("day and time", "j M Y, H:i")
+    )
     zone = {"": "", "Z": " UTC"}.get(statement.utc_offset, f" UTC{statement.utc_offset}")
     return date_format(moment, pattern) + (zone if "H" in pattern else "")
 
 
 def claims_beside(item: Item) -> list[Said]:
     """What the file and its source claim, for the panel beside the picture: unknown is said, not left out."""
-    rows = [said(c) for c in item.claims.all() if c.about in ("captured_at", "place", "device", "author", "title")]
+    rows = [
+        said(c) for c in item.claims.all() if c.about in ("captured_at", "place", "device", "author", "title")
+    ]
     about = {row.words for row in rows}
     for name in ("captured_at", "place"):
         label = Statement.About(name).label

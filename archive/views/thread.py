@@ -130,7 +130,9 @@ def state(subject: str) -> State:
         return State("", "bad", tip.length, words, fault=fault)
     waiting = CustodyPending.objects.filter(event__subject=subject).count()
     if waiting:
-        sealed = ngettext("%(n)d not yet placed in the log", "%(n)d not yet placed in the log", waiting) % {"n": waiting}
+        sealed = ngettext("%(n)d not yet placed in the log", "%(n)d not yet placed in the log", waiting) % {
+            "n": waiting
+        }
     else:
         last = CustodyPosition.objects.filter(event__subject=subject).order_by("-position").first()
         sealed = _sealed(last.position) if last else ""

@@ -87,7 +87,9 @@ def test_signed_out_people_are_sent_to_the_door(photo, client):
     assert client.get(rendition(photo, "veil"))["Location"].startswith("/signin/")
 
 
-def test_without_script_looking_leads_back_to_the_page_with_the_picture_and_the_next_item_is_veiled(photo, reader):
+def test_without_script_looking_leads_back_to_the_page_with_the_picture_and_the_next_item_is_veiled(
+    photo, reader
+):
     browser = cast.browser(reader)
     sharp = rendition(photo, "view")
     page = f"/items/{photo.pk}/"
@@ -135,7 +137,9 @@ def test_a_range_behind_the_end_is_refused_with_the_size(clip, stream):
     assert response["Content-Range"] == f"bytes */{clip.size}"
 
 
-@pytest.mark.parametrize("headers", [{}, {"range": "pages=1-2"}, {"range": "bytes=0-9", "if-range": '"other"'}])
+@pytest.mark.parametrize(
+    "headers", [{}, {"range": "pages=1-2"}, {"range": "bytes=0-9", "if-range": '"other"'}]
+)
 def test_whatever_is_no_range_of_this_file_gives_the_whole(clip, stream, headers):
     response = stream(**headers)
     assert response.status_code == 200
@@ -183,7 +187,9 @@ def test_a_download_needs_the_role_and_a_post(photo, reader):
 def test_thumbnails_without_veil_are_a_recorded_choice_for_one_case(photo, reader):
     browser, case = cast.browser(reader), photo.case
     browser.post(f"/cases/{case.code}/library/thumbnails", {"show": "yes"})
-    assert CustodyEvent.objects.filter(subject=case.custody_subject(), type="case.thumbnails_shown").count() == 1
+    assert (
+        CustodyEvent.objects.filter(subject=case.custody_subject(), type="case.thumbnails_shown").count() == 1
+    )
     assert browser.get(rendition(photo, "thumbnail")).status_code == 200
     assert browser.get(rendition(photo, "view")).status_code == 404
     elsewhere = examined(cast.item(cast.case(owner=reader)))

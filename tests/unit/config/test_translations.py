@@ -23,7 +23,11 @@ def catalogue(request):
 
 
 def test_nothing_is_untranslated_or_only_guessed(catalogue):
-    missing = [m.id for m in catalogue if m.id and (m.fuzzy or not all([m.string] if isinstance(m.string, str) else m.string))]
+    missing = [
+        m.id
+        for m in catalogue
+        if m.id and (m.fuzzy or not all([m.string] if isinstance(m.string, str) else m.string))
+    ]
     assert not missing, "run `manage.py makemessages -l LANGUAGE` and translate these"
 
 

@@ -41,7 +41,9 @@ def test_the_queue_states_its_order_and_how_many_there_are(browser, case, items)
     page = browser.get(f"/cases/{case.code}/review/").content.decode()
     assert "A low score hides nothing." in page
     assert "3 items" in page
-    assert [page.index(f"/review/{item.pk}/") for item in items] == sorted(page.index(f"/review/{i.pk}/") for i in items)
+    assert [page.index(f"/review/{item.pk}/") for item in items] == sorted(
+        page.index(f"/review/{i.pk}/") for i in items
+    )
 
 
 def test_a_decision_keeps_what_the_screen_showed_and_leads_to_the_next_item(browser, reader, items):
@@ -85,7 +87,10 @@ def test_undo_takes_back_the_last_decision_and_shows_its_item_again(browser, cas
     browser.post(f"/review/{items[0].pk}/decide", {"value": "not_relevant"})
     answer = browser.post(f"/cases/{case.code}/review/undo")
     assert answer["Location"] == f"/review/{items[0].pk}/"
-    assert list(Decision.objects.order_by("at").values_list("value", flat=True)) == ["not_relevant", "withdrawn"]
+    assert list(Decision.objects.order_by("at").values_list("value", flat=True)) == [
+        "not_relevant",
+        "withdrawn",
+    ]
     items[0].refresh_from_db()
     assert items[0].decision is None
     page = browser.get(answer["Location"]).content.decode()
