@@ -10,8 +10,12 @@ import dataclasses
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -21,7 +25,8 @@ from django.utils import timezone
 
 from archive import access, custody, jobs, vault
 from archive.custody import Actor
-from archive.errors import BadInput, Damaged, Missing
+from archive.custody.batch import Batch
+from archive.errors import AmparoError, BadInput, Damaged, Missing
 from archive.jobs import job
 from archive.models import Acquisition, Blob, Case, CaseCounter, Claim, Item, Job, Rendition, Source
 from archive.vault import Progress, Stored, silent
@@ -94,10 +99,26 @@ def require_open(case: Case, actor: Actor, origin: Origin) -> None:
 
 def register(*, case: Case, actor: Actor, stored: Stored, origin: Origin, settle: Settle = None) -> Acquired:
     """Make the rows, events and jobs for bytes that are durably in the vault."""
+
+    def settle_it(acquired: list[Acquired]) -> None:
+        if settle:
+            settle(acquired[0])
+
+    return register_all(case=case, actor=actor, arrived=[(stored, origin)], settle=settle_it)[0]
+
+
+def register_all(
+    *,
+    case: Case,
+    actor: Actor,
+    arrived: list[tuple[Stored, Origin]],
+    settle: Callable[[list[Acquired]], None] | None = None,
+) -> list[Acquired]:
+    """As `register`, for several files in one transaction: all of them, or none."""
     for attempt in range(TRIES):
         try:
             with transaction.atomic(durable=True):
-                acquired = _register(case, actor, stored, origin)
+                acquired = _register(case, actor, arrived)
                 if settle:
                     settle(acquired)
                 return acquired
@@ -107,54 +128,63 @@ def register(*, case: Case, actor: Actor, stored: Stored, origin: Origin, settle
     raise AssertionError("unreachable")
 
 
-def _register(case: Case, actor: Actor, stored: Stored, origin: Origin) -> Acquired:
-    now = timezone.now()
-    Blob.objects.bulk_create(
-        [Blob(sha256=stored.sha256, size=stored.size, stored_at=now)], ignore_conflicts=True
+def _register(case: Case, actor: Actor, arrived: list[tuple[Stored, Origin]]) -> list[Acquired]:
+    now, batch = timezone.now(), Batch(actor)
+    sizes = {stored.sha256: stored.size for stored, _ in arrived}
+    Blob.objects.bulk_create(  # in one order for everybody, so that two who wait for each other do not wait for ever
+        [Blob(sha256=sha256, size=sizes[sha256], stored_at=now) for sha256 in sorted(sizes)],
+        ignore_conflicts=True,
     )
-    item = Item.objects.holding(case, stored.sha256)
-    already_held = item is not None
-    if item is None:
-        item = Item(
-            case=case,
-            number=_next_number(case),
-            blob_id=stored.sha256,
-            size=stored.size,
-            source=origin.source,
-            received_at=now,
-            file_name=origin.file_name,
+    items = {item.sha256: item for item in Item.objects.filter(case=case, blob_id__in=sizes)}
+    number = _take_numbers(case, len(sizes) - len(items))
+    acquired = []
+    for stored, origin in arrived:
+        item = items.get(stored.sha256)
+        already_held = item is not None
+        if item is None:
+            item = items[stored.sha256] = Item(
+                case=case,
+                number=number,
+                blob_id=stored.sha256,
+                size=stored.size,
+                source=origin.source,
+                received_at=now,
+                file_name=origin.file_name,
+            )
+            number += 1
+            batch.record(
+                item,
+                event="item.hashed",
+                payload={"sha256": stored.sha256, "size": stored.size, "how": "while it streamed in"},
+            )
+            batch.write(item, event="item.stored")
+        batch.write(
+            Acquisition(
+                item=item,
+                at=now,
+                by=actor.name,
+                method=origin.method,
+                tool=origin.tool,
+                file_name=origin.file_name,
+                path=origin.path,
+                url=origin.url,
+                source=origin.source,
+            ),
+            event="item.acquired",
+            also={"same_bytes_already_held": already_held},
         )
-        custody.record(
-            item,
-            event="item.hashed",
-            actor=actor,
-            payload={"sha256": stored.sha256, "size": stored.size, "how": "while it streamed in"},
-        )
-        custody.write(item, event="item.stored", actor=actor)
-    custody.write(
-        Acquisition(
-            item=item,
-            at=now,
-            by=actor.name,
-            method=origin.method,
-            tool=origin.tool,
-            file_name=origin.file_name,
-            path=origin.path,
-            url=origin.url,
-            source=origin.source,
-        ),
-        event="item.acquired",
-        actor=actor,
-        also={"same_bytes_already_held": already_held},
-    )
-    return Acquired(item, already_held)
+        acquired.append(Acquired(item, already_held))
+    batch.append()
+    return acquired
 
 
-def _next_number(case: Case) -> int:
+def _take_numbers(case: Case, count: int) -> int:
+    """Reserve item numbers; return the first."""
+    if not count:
+        return 0
     counter = CaseCounter.objects.select_for_update().get(case=case)
-    number = counter.next_item
-    CaseCounter.objects.filter(case=case).update(next_item=number + 1)
-    return number
+    CaseCounter.objects.filter(case=case).update(next_item=counter.next_item + count)
+    return counter.next_item
 
 
 # --- files and folders --------------------------------------------------------------------------------------------
@@ -225,26 +255,114 @@ def _consider(path: Path, relative: str, listing: Listing) -> None:
         listing.files.append(Found(path, relative))
 
 
+COMMAND = Acquisition.Method("command")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of one file: what it came to, or why it was not taken."""
+
+    found: Found
+    acquired: Acquired | None = None
+    error: AmparoError | None = None
+
+
 def acquire_file(
     *, case: Case, actor: Actor, found: Found, tool: str, source: Source | None = None
 ) -> Acquired:
     """Take one file from this machine's disk. Raises as `acquire`, and BadInput when it changes while it is read."""
-    origin = Origin(
-        Acquisition.Method.COMMAND, tool, _text(found.path.name), path=_text(found.relative), source=source
-    )
-    require_open(case, actor, origin)
+    (taken,) = acquire_files(case=case, actor=actor, files=[found], tool=tool, source=source)
+    if taken.acquired is None:
+        raise taken.error or AssertionError("unreachable")
+    return taken.acquired
+
+
+def acquire_files(
+    *, case: Case, actor: Actor, files: Iterable[Found], tool: str, source: Source | None = None
+) -> Iterator[Taken]:
+    """Take many files from this machine's disk, and tell of each, in their order, once it is committed.
+
+    Several are stored at a time; those whose bytes are durable get their rows in one transaction. A file that cannot
+    be taken is told with its reason. Raises NotAllowed and BadInput (closed case) as `acquire`.
+    """
+    require_open(case, actor, _origin_of(None, tool, source))
+    given_up = threading.Event()
+    waiting: deque[tuple[Found, Future[Stored]]] = deque()
+    remaining = iter(files)
+    with ThreadPoolExecutor(STORERS, "store") as storers:
+        try:
+            while True:
+                for found in islice(remaining, AHEAD - len(waiting)):
+                    waiting.append((found, storers.submit(_store_file, found, given_up)))
+                if not waiting:
+                    return
+                waiting[0][1].exception()  # wait for the first; take along what else is done
+                done: list[tuple[Found, Future[Stored]]] = []
+                while waiting and waiting[0][1].done() and len(done) < TOGETHER:
+                    done.append(waiting.popleft())
+                yield from _register_done(case, actor, done, tool, source)
+        finally:
+            given_up.set()
+            for _, stored in waiting:
+                stored.cancel()
+
+
+STORERS = 4  # files stored at a time: while one waits for the disk, another is hashed and sealed
+AHEAD = 48  # files stored or being stored before they have rows
+TOGETHER = 32  # files in one transaction
+
+
+def _register_done(
+    case: Case, actor: Actor, done: list[tuple[Found, "Future[Stored]"]], tool: str, source: Source | None
+) -> Iterator[Taken]:
+    arrived = [
+        (future.result(), _origin_of(found, tool, source)) for found, future in done if not future.exception()
+    ]
+    if arrived:
+        case.refresh_from_db(fields=["status"])
+        require_open(case, actor, arrived[0][1])
+    acquired = iter(register_all(case=case, actor=actor, arrived=arrived) if arrived else [])
+    for found, future in done:
+        error = future.exception()
+        if error is None:
+            yield Taken(found, acquired=next(acquired))
+        elif isinstance(error, AmparoError):
+            yield Taken(found, error=error)
+        else:
+            raise error
+
+
+def _origin_of(found: Found | None, tool: str, source: Source | None) -> Origin:
+    name, path = (_text(found.path.name), _text(found.relative)) if found else ("", "")
+    longest = Acquisition._meta.get_field("path").max_length or 0
+    return Origin(COMMAND, tool, name, path=path[-longest:], source=source)
+
+
+def _store_file(found: Found, given_up: threading.Event) -> Stored:
+    """Put one file into the vault. Runs in a thread of its own and touches no database."""
+
+    def progress(step: str, done: int, total: int | None) -> None:
+        if given_up.is_set():
+            raise BadInput("It was being read when the command was stopped. Nothing of it was kept.")
+
     try:
-        with found.path.open("rb", buffering=0) as stream:
+        # Never follow a link or wait at a pipe that has taken the file's place since it was found.
+        descriptor = os.open(found.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb", buffering=0) as stream:
             before = os.fstat(stream.fileno())
-            stored = vault.put(stream, expected_size=before.st_size, limit=settings.UPLOAD_LIMIT)
+            if not stat.S_ISREG(before.st_mode):
+                raise BadInput("It is no longer a file. Nothing of it was taken.")
+            stored = vault.put(
+                stream, expected_size=before.st_size, limit=settings.UPLOAD_LIMIT, progress=progress
+            )
             after = os.fstat(stream.fileno())
     except OSError as error:
-        raise BadInput(f"It cannot be read: {error.strerror}. Nothing of it was taken.") from error
+        raise BadInput(f"It cannot be taken: {error.strerror}. Nothing of it was kept.") from error
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise BadInput(
             "It changed while it was read. Wait until nothing writes to it, then run the command again."
         )
-    return register(case=case, actor=actor, stored=stored, origin=origin)
+    return stored
 
 
 def _text(name: str) -> str:

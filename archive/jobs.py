@@ -83,20 +83,10 @@ def enqueue(name: str, *, subject: Any = None, once: bool = False, payload: dict
 
     Returns the job, or None when one was already there.
     """
-    from archive.models import Case, Item, Job
+    from archive.models import Job
 
-    kind, now = KINDS[name], timezone.now()
-    row = Job(
-        name=name,
-        queue=kind.queue,
-        item=subject if isinstance(subject, Item) else None,
-        case=subject if isinstance(subject, Case) else getattr(subject, "case", None),
-        payload=payload or {},
-        key=f"{name}:{subject.pk if subject is not None else ''}" if once else None,
-        run_after=now,
-        created_at=now,
-        woken_at=now,
-    )
+    kind = KINDS[name]
+    row = _row(kind, subject, timezone.now(), once=once, payload=payload)
     if once:
         Job.objects.bulk_create([row], ignore_conflicts=True)
         row = Job.objects.filter(pk=row.pk).first()
@@ -107,15 +97,42 @@ def enqueue(name: str, *, subject: Any = None, once: bool = False, payload: dict
     return row
 
 
+def _row(kind: Kind, subject: Any, now: datetime, *, once: bool, payload: dict | None = None) -> Any:
+    from archive.models import Case, Item, Job
+
+    return Job(
+        name=kind.name,
+        queue=kind.queue,
+        item=subject if isinstance(subject, Item) else None,
+        case=subject if isinstance(subject, Case) else getattr(subject, "case", None),
+        payload=payload or {},
+        key=f"{kind.name}:{subject.pk if subject is not None else ''}" if once else None,
+        run_after=now,
+        created_at=now,
+        woken_at=now,
+    )
+
+
 def follow(event: str, subject: Any) -> None:
     """Queue the jobs that are declared `after` this event. Called by the custody log in the same transaction."""
-    from archive.models import Item
+    follow_all([(event, subject)])
 
-    for kind in KINDS.values():
-        if kind.after == event:
-            item = subject if isinstance(subject, Item) else getattr(subject, "item", None)
-            if item is not None:
-                enqueue(kind.name, subject=item, once=True)
+
+def follow_all(told: list[tuple[str, Any]]) -> None:
+    """As `follow`, for many events at once."""
+    from archive.models import Item, Job
+
+    now, rows = timezone.now(), []
+    for event, subject in told:
+        for kind in KINDS.values():
+            if kind.after == event:
+                item = subject if isinstance(subject, Item) else getattr(subject, "item", None)
+                if item is not None:
+                    rows.append(_row(kind, item, now, once=True))
+    if rows:
+        Job.objects.bulk_create(rows, ignore_conflicts=True)
+    for name in {row.name for row in rows}:
+        _wake_after_commit(name)
 
 
 class _Wake:

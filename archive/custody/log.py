@@ -51,7 +51,7 @@ def write(obj: M, *, event: str, actor: Actor, reason: str = "", also: dict | No
 
     Raises django.db.IntegrityError when a constraint refuses the row; then no event exists either.
     """
-    _clean(obj, [f.name for f in obj._meta.fields])
+    clean_row(obj, [f.name for f in obj._meta.fields])
     with recording():
         obj.save(force_insert=True)
     names = [*obj.recorded, *obj.private]
@@ -75,7 +75,7 @@ def change(
     """
     for name, value in fields.items():
         setattr(obj, name, value)
-    _clean(obj, list(fields))
+    clean_row(obj, list(fields))
     with recording():
         hit = type(obj)._base_manager.filter(pk=obj.pk, **(expect or {})).update(**fields)
     if hit != 1:
@@ -104,7 +104,7 @@ def erase(obj: M, *, event: str, actor: Actor, reason: str = "") -> None:
     )
 
 
-def _clean(obj: models.Model, names: list[str]) -> None:
+def clean_row(obj: models.Model, names: list[str]) -> None:
     """Validate the named fields. Keys to other rows and uniqueness are left to the database's own constraints."""
     passed = [
         f.name
@@ -118,9 +118,14 @@ def _clean(obj: models.Model, names: list[str]) -> None:
 def _record_row(
     obj: models.Model, names: list[str], *, event: str, actor: Actor, reason: str, also: dict | None
 ) -> None:
-    values = {name: _field(obj, name) for name in names}
-    payload = {"record": obj._meta.label_lower, "id": str(obj.pk), "set": values, **(also or {})}
+    payload = row_payload(obj, names, also)
     record(obj.custody_subject(), event=event, actor=actor, reason=reason, payload=payload, row=obj)
+
+
+def row_payload(obj: models.Model, names: list[str], also: dict | None) -> dict:
+    """What an event says of a row: its open fields, and commitments to its private ones."""
+    values = {name: _field(obj, name) for name in names}
+    return {"record": obj._meta.label_lower, "id": str(obj.pk), "set": values, **(also or {})}
 
 
 def _field(obj: models.Model, name: str) -> Any:
@@ -149,10 +154,42 @@ def record(
     `subject` is a custodial row or "type:id". Raises NotAllowed when the event needs a human and none is there,
     BadInput when it is over 65,535 bytes (refer to larger payloads by hash), KeyError for an unknown type.
     """
-    _require_transaction()
-    _require_entitled(event, actor)
+    require_transaction()
+    require_entitled(event, actor)
     name = subject if isinstance(subject, str) else subject.custody_subject()
-    openings: list[tuple[str, str, Any]] = []
+    tip = _lock(name)
+    moment = clock()
+    body, openings = compose(
+        name,
+        tip.length + 1,
+        tip.tip,
+        event=event,
+        moment=moment,
+        actor=actor,
+        reason=reason,
+        payload=payload,
+        salt=salt,
+    )
+    return _append(tip, event, moment, body, openings, row if row is not None else subject)
+
+
+Opening = tuple[str, str, Any]  # pointer, salt, value
+
+
+def compose(
+    subject: str,
+    number: int,
+    previous: str,
+    *,
+    event: str,
+    moment: datetime,
+    actor: Actor,
+    reason: str = "",
+    payload: dict | None = None,
+    salt: Callable[[], str] = lambda: secrets.token_hex(32),
+) -> tuple[bytes, list[Opening]]:
+    """The canonical bytes of an event, and what its commitments open to. Raises BadInput when it is too large."""
+    openings: list[Opening] = []
 
     def hide(value: Any, pointer: str) -> Any:
         if isinstance(value, Private):
@@ -165,13 +202,11 @@ def record(
             return [hide(v, f"{pointer}/{i}") for i, v in enumerate(value)]
         return plain(value)
 
-    tip = _lock(name)
-    moment = clock()
     document = {
         "version": 1,
-        "subject": name,
-        "number": tip.length + 1,
-        "previous": tip.tip,
+        "subject": subject,
+        "number": number,
+        "previous": previous,
         "type": event,
         "time": timestamp(moment),
         "actor": {
@@ -190,7 +225,7 @@ def record(
             f"This would make an event of {len(body)} bytes; the log holds at most {MAX_EVENT_BYTES}. "
             "Nothing was changed: shorten the text."
         )
-    return _append(tip, event, moment, body, openings, row if row is not None else subject)
+    return body, openings
 
 
 def _escaped(key: str) -> str:
@@ -230,12 +265,12 @@ def _append(
     return row
 
 
-def _require_transaction() -> None:
+def require_transaction() -> None:
     if not connection.in_atomic_block:
         raise UnrecordedChange("An event is written in the transaction of its change: open one first.")
 
 
-def _require_entitled(event: str, actor: Actor) -> None:
+def require_entitled(event: str, actor: Actor) -> None:
     kind = EVENTS[event]
     if not kind.human:
         return
@@ -248,7 +283,7 @@ def _require_entitled(event: str, actor: Actor) -> None:
 
 @contextlib.contextmanager
 def recording() -> Iterator[None]:
-    """Let rows of guarded tables be written. Used by this module alone; a test keeps it so."""
+    """Let rows of guarded tables be written. Used inside archive.custody (and for roles) alone; a test keeps it so."""
     token = _recording.set(True)
     try:
         yield

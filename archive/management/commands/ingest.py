@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from archive import ingest
 from archive.custody import Actor
-from archive.errors import AmparoError, NotFound, StorageFull
+from archive.errors import NotFound, StorageFull
 from archive.management.base import Command as Base
 from archive.models import Case, Source
 
@@ -52,22 +52,26 @@ class Command(Base):
         for unusable in listing.unusable:
             self._tell(as_json, path=unusable.path, state="not taken", reason=unusable.reason)
         actor, tool = Actor.operator(), f"{settings.SOFTWARE} ingest"
-        bar = tqdm(listing.files, unit="file", file=sys.stderr, disable=as_json or not sys.stderr.isatty())
-        for found in bar:
-            try:
-                taken = ingest.acquire_file(case=row, actor=actor, found=found, tool=tool, source=origin)
-            except StorageFull as error:
-                bar.close()
-                self._tell(as_json, path=found.path, state="not taken", reason=error.sentence)
-                raise
-            except AmparoError as error:
+        bar = tqdm(
+            total=len(listing.files), unit="file", file=sys.stderr, disable=as_json or not sys.stderr.isatty()
+        )
+        for taken in ingest.acquire_files(
+            case=row, actor=actor, files=listing.files, tool=tool, source=origin
+        ):
+            bar.update()
+            if taken.error:
                 counts["not_taken"] += 1
-                self._tell(as_json, path=found.path, state="not taken", reason=error.sentence)
-                continue
-            counts["already_held" if taken.already_held else "new"] += 1
-            if as_json:
-                state = "already held" if taken.already_held else "new"
-                self._tell(True, path=found.path, state=state, item=taken.item.code, sha256=taken.item.sha256)
+                self._tell(as_json, path=taken.found.path, state="not taken", reason=taken.error.sentence)
+                if isinstance(taken.error, StorageFull):
+                    bar.close()
+                    raise taken.error
+            elif taken.acquired:
+                item, held = taken.acquired.item, taken.acquired.already_held
+                counts["already_held" if held else "new"] += 1
+                if as_json:
+                    state = "already held" if held else "new"
+                    self._tell(True, path=taken.found.path, state=state, item=item.code, sha256=item.sha256)
+        bar.close()
         self._summary(as_json, case, counts)
         if counts["not_taken"]:
             sys.exit(1)

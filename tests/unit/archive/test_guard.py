@@ -174,6 +174,7 @@ def test_a_connection_of_another_thread_is_guarded_too():
 # --- who may open the gate ----------------------------------------------------------------------------------------
 
 MAY_RECORD = {
+    "archive/custody/batch.py",
     "archive/custody/log.py",
     "archive/custody/sequence.py",
     "archive/custody/checkpoint.py",
