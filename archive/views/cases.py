@@ -34,7 +34,7 @@ JOB_WORDS = {
     "archive.examine": gettext_lazy("Examining: type, size, small pictures"),
     "archive.proxy": gettext_lazy("Making copies that browsers play"),
     "triage.analyse": gettext_lazy("Analysing"),
-    "triage.score": gettext_lazy("Putting in order"),
+    "triage.rescore": gettext_lazy("Putting in order"),
 }
 
 
