@@ -14,13 +14,13 @@ from typing import Any
 
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from archive import custody
 from archive.custody import Actor
-from archive.errors import BadInput, NotAllowed
+from archive.errors import BadInput, Conflict, NotAllowed
 from archive.models import Case, CaseGrant, User
 
 ADMINISTRATOR, RESEARCHER, REVIEWER = "administrator", "researcher", "reviewer"
@@ -122,8 +122,13 @@ def share(
     """
     require(actor, "share", case)
     _require_grantable(permissions, ends_at)
-    with transaction.atomic(durable=True):
-        set_grants(case=case, person=person, actor=actor, permissions=permissions, ends_at=ends_at)
+    try:
+        with transaction.atomic(durable=True):
+            set_grants(case=case, person=person, actor=actor, permissions=permissions, ends_at=ends_at)
+    except IntegrityError as error:
+        raise Conflict(
+            "Somebody else shared this case with the same person at the same time. Look again."
+        ) from error
 
 
 def _require_grantable(permissions: tuple[str, ...], ends_at: datetime | None) -> None:

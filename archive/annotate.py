@@ -19,19 +19,24 @@ def tag(*, item: Item, name: str, actor: Actor) -> ItemTag:
     name = " ".join(name.split())
     if not name or len(name) > 80:
         raise BadInput("Write a tag of 1 to 80 characters.")
-    try:
-        with transaction.atomic(durable=True):
-            row = Tag.objects.filter(case=item.case, name=name).first()
-            if row is None:
-                row = custody.write(Tag(case=item.case, name=name), event="case.tag_made", actor=actor)
-            held = ItemTag.objects.filter(item=item, tag=row).first()
-            return held or custody.write(
-                ItemTag(item=item, tag=row, by=actor.user, at=timezone.now()),
-                event="item.tagged",
-                actor=actor,
-            )
-    except IntegrityError:
-        return ItemTag.objects.get(item=item, tag__name=name)
+    for attempt in (1, 2):
+        try:
+            with transaction.atomic(durable=True):
+                return _tag(item, name, actor)
+        except IntegrityError:  # somebody else made the same tag in this moment: it is there now
+            if attempt == 2:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _tag(item: Item, name: str, actor: Actor) -> ItemTag:
+    row = Tag.objects.filter(case=item.case, name=name).first()
+    if row is None:
+        row = custody.write(Tag(case=item.case, name=name), event="case.tag_made", actor=actor)
+    held = ItemTag.objects.filter(item=item, tag=row).first()
+    return held or custody.write(
+        ItemTag(item=item, tag=row, by=actor.user, at=timezone.now()), event="item.tagged", actor=actor
+    )
 
 
 def untag(*, item_tag: ItemTag, actor: Actor) -> None:
@@ -65,10 +70,15 @@ def assign(*, item: Item, to: User, actor: Actor) -> Assignment:
     held = Assignment.objects.filter(item=item, to=to, closed_at=None).first()
     if held:
         return held
-    with transaction.atomic(durable=True):
-        return custody.write(
-            Assignment(item=item, to=to, by=actor.user, at=timezone.now()), event="item.assigned", actor=actor
-        )
+    try:
+        with transaction.atomic(durable=True):
+            return custody.write(
+                Assignment(item=item, to=to, by=actor.user, at=timezone.now()),
+                event="item.assigned",
+                actor=actor,
+            )
+    except IntegrityError:  # somebody else assigned it to the same person in this moment
+        return Assignment.objects.get(item=item, to=to, closed_at=None)
 
 
 def close_assignment(*, assignment: Assignment, actor: Actor) -> Assignment:
@@ -93,9 +103,11 @@ def establish(*, item: Item, about: str, basis: str, actor: Actor, **value: Any)
     access.require(actor, "annotate", item.case)
     if not basis.strip():
         raise BadInput("Say on which basis: a finding without one cannot be relied on.")
-    for axis in ("latitude", "longitude"):
+    for axis, most in (("latitude", 90), ("longitude", 180)):
         if value.get(axis) is not None:
             value[axis] = Decimal(str(value[axis])).quantize(Decimal("0.000001"))
+            if abs(value[axis]) > most:
+                raise BadInput(f"The {axis} lies between -{most} and {most}: look at the place again.")
     try:
         with transaction.atomic(durable=True):
             return custody.write(

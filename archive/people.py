@@ -124,9 +124,8 @@ def use_sign_in_link(token: str) -> User:
     """Return the person whom an unused, unexpired link is for, and use it up. Raises NotFound otherwise."""
     now = timezone.now()
     with transaction.atomic(durable=True):
-        hit = SignInLink.objects.filter(token_hash=_hash(token), used_at=None, expires_at__gt=now).update(
-            used_at=now
-        )
+        usable = SignInLink.objects.filter(used_at=None, expires_at__gt=now, user__is_active=True)
+        hit = usable.filter(token_hash=_hash(token)).update(used_at=now)
         if hit != 1:
             raise NotFound("This link was used already or has expired. Ask an administrator for a new one.")
         return SignInLink.objects.select_related("user").get(token_hash=_hash(token)).user

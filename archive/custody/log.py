@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from django.apps import apps
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import connection, models
 from django.utils import timezone
 
@@ -51,6 +52,7 @@ def write(obj: M, *, event: str, actor: Actor, reason: str = "", also: dict | No
 
     Raises django.db.IntegrityError when a constraint refuses the row; then no event exists either.
     """
+    require_entitled(event, actor)
     clean_row(obj, [f.name for f in obj._meta.fields])
     with recording():
         obj.save(force_insert=True)
@@ -73,6 +75,7 @@ def change(
 
     Raises Conflict when the row is gone or not as `expect` says; then nothing changed.
     """
+    require_entitled(event, actor)
     for name, value in fields.items():
         setattr(obj, name, value)
     clean_row(obj, list(fields))
@@ -90,6 +93,7 @@ def erase(obj: M, *, event: str, actor: Actor, reason: str = "") -> None:
 
     Raises Conflict when it is gone already; then nothing changed.
     """
+    require_entitled(event, actor)
     key, subject = str(obj.pk), obj.custody_subject()
     with recording():
         hit, _ = type(obj)._base_manager.filter(pk=obj.pk).delete()
@@ -112,6 +116,16 @@ def clean_row(obj: models.Model, names: list[str]) -> None:
         if f.name not in names or f.is_relation or (f.null and f.value_from_object(obj) is None)
     ]
     obj.clean_fields(exclude=passed)
+    for field in obj._meta.fields:  # Django checks the length of short text only
+        value = field.value_from_object(obj)
+        if (
+            field.name in names
+            and isinstance(field, models.TextField)
+            and len(value) > (field.max_length or len(value))
+        ):
+            raise ValidationError(
+                {field.name: f"At most {field.max_length:,} characters; this has {len(value):,}."}
+            )
     obj.clean()
 
 
