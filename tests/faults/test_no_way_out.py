@@ -14,7 +14,7 @@ import pytest
 
 from tests.running import ROOT, Run, settled
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.fault, pytest.mark.embedded, pytest.mark.timeout(420)]
 
 WATCH = """
 import os, socket, sys

@@ -11,7 +11,7 @@ import pytest
 
 from tests.running import Run, gone, settled, state_of, tree
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.fault, pytest.mark.embedded, pytest.mark.timeout(420)]
 
 
 @pytest.fixture(scope="module")
