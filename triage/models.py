@@ -160,7 +160,7 @@ class Standing(models.Model):
         indexes = [
             models.Index(fields=["case", "band", "-points", "number"], name="order_of_review"),
             models.Index(fields=["case", "number"], name="standing_by_arrival"),
-            models.Index(fields=["case", "state"], name="standing_by_state"),
+            models.Index(fields=["case", "band", "state"], name="standing_counts"),
         ]
 
     @property

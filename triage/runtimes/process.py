@@ -36,7 +36,8 @@ log = logging.getLogger("amparo.triage")
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 IMAGE_LIMIT = 256 * wire.MIB
-MAX_LANES = 8
+AHEAD_LIMIT = 128 * wire.MIB  # bytes of images that wait in the process
+MAX_LANES = 4
 MAX_FOUND, MAX_FRAMES = 50_000, 20_000
 
 # What the process may answer instead of a result, in words for people. The original is kept in every case.
@@ -232,12 +233,7 @@ class ModelProcess:
         while True:
             if self._run and self._is_worn() and not self._run.sent:
                 self._kill()
-            room = 1 if alone else self.ahead
-            while (
-                not ended
-                and (not self._run or len(self._run.sent) < room)
-                and not (self._run and self._is_worn())
-            ):
+            while not ended and self._has_room(alone=bool(alone)):
                 work = alone[0] if alone else again.popleft() if again else next(waiting, None)
                 if work is None:
                     ended = True
@@ -277,6 +273,14 @@ class ModelProcess:
 
     _cause = "died"
 
+    def _has_room(self, *, alone: bool) -> bool:
+        """Whether a further item may be sent now."""
+        run = self._run
+        if run is None or not run.sent:
+            return not self._is_worn()
+        waiting = sum(sent.work.size for sent in run.sent.values() if sent.work.kind == "image")
+        return not alone and len(run.sent) < self.ahead and waiting < AHEAD_LIMIT and not self._is_worn()
+
     def _is_worn(self) -> bool:
         run = self._run
         return bool(run) and (
@@ -312,7 +316,7 @@ class ModelProcess:
                 if outcome.code == "memory":
                     run.items = self.limits.items  # whatever it still holds, a fresh process does not
                 if outcome.code == "nonsense":
-                    left = self._kill()
+                    left = self._kill("nonsense")
                     self._resend(left)
                 return outcome, []
             if any(self._is_overdue(s, now) for s in run.sent.values()):
