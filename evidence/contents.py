@@ -17,7 +17,7 @@ from archive.custody import Actor
 from archive.custody.canonical import ZERO_HASH, canonical, event_hash
 from archive.custody.checkpoint import sign_checkpoint
 from archive.custody.sequence import sequence
-from archive.errors import Damaged
+from archive.errors import Damaged, LimitExceeded
 from archive.models import CustodyEvent, Item, Source
 from archive.vault import Progress, silent
 from evidence import bag
@@ -27,6 +27,7 @@ from triage.models import Detection
 from triage.results import Found, canonical_result
 
 CHUNK = 100
+MAX_LINE = 15 * 2**20  # bytes; verifiers read lines of at most 16 MiB
 NOT_A_FINDING = "machine suggestion, not a finding; score uncalibrated"
 DECIDED = ("item.decided", "item.decision_withdrawn")
 COLUMNS = {
@@ -138,9 +139,15 @@ class Table:
         self._json.write(b"[\n")
 
     def add(self, row: dict) -> None:
-        """Add an entry to both."""
-        self._json.write((b",\n" if self.count else b"") + canonical(row))
-        self._rows.writerow([cell(pick(row, column)) for column in self.columns])
+        """Add an entry to both. Raises LimitExceeded for one that verifiers would refuse to read."""
+        raw, cells = canonical(row), [cell(pick(row, column)) for column in self.columns]
+        if max(len(raw), sum(2 * len(text.encode()) for text in cells)) > MAX_LINE:
+            raise LimitExceeded(
+                f"What is known of {row.get('item') or row.get('code')} does not fit into a bundle. Nothing was "
+                "exported: leave that item out, or withhold its notes."
+            )
+        self._json.write((b",\n" if self.count else b"") + raw)
+        self._rows.writerow(cells)
         self.count += 1
 
     def close(self) -> None:

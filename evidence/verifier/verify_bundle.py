@@ -48,7 +48,7 @@ REQUIRED = (
     | {f"data/custody/{name}" for name in CUSTODY}
 )
 BAGIT_TXT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
-MAX_EVENT, MAX_LINE, MAX_SMALL_FILE, PIECE = 65_535, 8 * 2**20, 2**20, 2**20
+MAX_EVENT, MAX_LINE, MAX_SMALL_FILE, PIECE = 65_535, 16 * 2**20, 2**20, 2**20
 HEX64 = re.compile(r"[0-9a-f]{64}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 SUBJECT = re.compile(r"(?:item|case|source|bundle|system):[0-9A-Za-z-]{1,64}")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archive.custody.canonical import canonical
-from archive.errors import BadInput, Damaged
+from archive.errors import BadInput, Damaged, LimitExceeded
 from evidence import bag, contents, report
 from evidence.disclosure import DEFAULT, GROUPS, Disclosure
 from tests.unit.evidence.forge import VERIFIER
@@ -107,3 +107,15 @@ def test_disclosure_withholds_what_no_group_names():
 def test_report_shows_characters_that_hide_others():
     assert report.said("gpj\u202eexe.jpg") == "gpj[\\u202e]exe.jpg"
     assert report.said({"withheld": True}) == "withheld" and report.said(None) == "unknown"
+
+
+def test_entry_that_no_verifier_would_read_is_refused(tmp_path):
+    (tmp_path / "metadata").mkdir()
+    table = contents.Table(tmp_path, "metadata/sources")
+    row = dict.fromkeys(contents.COLUMNS["metadata/sources"], "x")
+    with pytest.raises(LimitExceeded):
+        table.add({**row, "legal_basis": "x" * contents.MAX_LINE})
+    table.add(row)
+    table.close()
+    assert contents.MAX_LINE < verifier.MAX_LINE
+    assert (tmp_path / "metadata/sources.json").read_bytes().count(b"\n") == 3
