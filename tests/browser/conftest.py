@@ -179,4 +179,4 @@ def sign_in(page: Page, username: str) -> None:
     page.get_by_label("Sign-in name").fill(username)
     page.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
-    page.wait_for_url("**/")
+    page.wait_for_url(lambda url: urlsplit(url).path == "/")

@@ -1,4 +1,4 @@
-"""Puts people and a case into an instance by the product's own verbs:  python -m tests.browser.stock people|administrator|case ...
+"""Puts people and a case into an instance by the product's own verbs:  python -m tests.browser.stock people|administrator|case|work ...
 
 Run in the environment of that instance. Prints what it made as JSON.
 """
@@ -79,8 +79,47 @@ def case(code: str, title: str, *paths: str) -> dict:
     return {"code": made.code, "id": str(made.pk), "items": items, "source": known.code}
 
 
+def work(code: str) -> dict:
+    """What people leave behind in a case: decisions, a note, a tag, an assignment, a finding, a half-sent file,
+    a sealed identity, and a request for a bundle; its id."""
+    from archive import annotate, cases, tus
+    from archive.models import Case, User
+    from evidence import bundle
+    from tests.cast import signed_in
+    from triage import review
+
+    case = Case.objects.get(code=code)
+    rania = User.objects.get(username=NAMES["researcher"][0])
+    actor = signed_in(rania)
+    first, second, *_ = case.items.order_by("number")
+    review.decide(item=first, actor=actor, value="relevant", reason="The bridge is seen, says the ferryman")
+    review.postpone(item=second, actor=actor, reason="Wait for the source's answer")
+    annotate.note(item=first, actor=actor, text="اسأل هالة عن الجسر, then call +44 20 7946 0018.")
+    annotate.tag(item=first, name="bridge", actor=actor)
+    annotate.tag(item=first, name="الجسر", actor=actor)
+    annotate.assign(item=first, to=rania, actor=actor)
+    annotate.establish(
+        item=first,
+        about="place",
+        basis="Shadow and skyline",
+        latitude="35.1000",
+        longitude="12.2000",
+        actor=actor,
+    )
+    cases.set_identity(source=case.sources.get(), identity="An invented name, +44 20 7946 0018", actor=actor)
+    half = tus.begin(
+        case=case, actor=actor, announced=tus.Announced(length=9_000_000, file_name="half-sent.mp4")
+    )
+    made = bundle.request(case=case, actor=actor, items=[first.pk], reason="For the court's expert")
+    return {"bundle": str(made.pk), "half": str(half.pk), "person": str(rania.pk)}
+
+
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
     what, *arguments = sys.argv[1:]
-    print(json.dumps({"people": people, "administrator": administrator, "case": case}[what](*arguments)))
+    print(
+        json.dumps(
+            {"people": people, "administrator": administrator, "case": case, "work": work}[what](*arguments)
+        )
+    )

@@ -76,7 +76,7 @@ def test_the_one_time_link_signs_in_once(product, seen, page, browser):
     link = product.stock("administrator", "amina", "Amina Saleh")["link"]
     page.goto(link)
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/")
+    page.wait_for_url("**/account/")
     with window(browser, product) as second:
         second.page.goto(link)
         second.page.get_by_role("button", name="Sign in").click()
