@@ -148,10 +148,10 @@ def _apply(criterion: Mapping[str, Any], facts: Facts) -> Reason | None:
     least = Decimal(criterion.get("from_confidence", DEFAULT_CONFIDENCE))
     if kind == "seen":
         found = _best(criterion["any_of"], facts, least)
-        return found and Reason(name, _points(Decimal(criterion["weight"])), found, True)
+        return Reason(name, _points(Decimal(criterion["weight"])), found, True) if found else None
     if kind == "together":
         found = _together(criterion["all_of"], facts, least)
-        return found and Reason(name, _points(Decimal(criterion["weight"])), found, True)
+        return Reason(name, _points(Decimal(criterion["weight"])), found, True) if found else None
     return _count(name, criterion, facts, least)
 
 

@@ -75,6 +75,13 @@ class Analyser:
         size = {"input_size": str(self.entry.input_size)} if self.entry else {}
         return {**self.thresholds, **size, "frame_side": str(self.takes.side or "as decoded")}
 
+    @property
+    def model(self) -> ModelEntry:
+        """The registered model that it runs on; only for those that have weights."""
+        if self.entry is None:
+            raise ValueError(f"{self.name} runs without weights")
+        return self.entry
+
     def open(self, runtime: "Runtime") -> None:
         """Get ready, once. Raises ModelUnavailable."""
         raise NotImplementedError

@@ -25,7 +25,7 @@ class PeopleHog(Analyser):
     def analyse(self, frames: FrameBatch) -> list[list[Detection]]:
         """Boxes whose margin is clearly positive; overlapping ones joined."""
         least, overlap = float(self.thresholds["score"]), float(self.thresholds["overlap"])
-        found = []
+        found: list[list[Detection]] = []
         for pixels in frames.pixels:
             height, width = pixels.shape[:2]
             if width < 64 or height < 128:  # smaller than one window of the detector
@@ -56,7 +56,7 @@ class FacesHaar(Analyser):
     def analyse(self, frames: FrameBatch) -> list[list[Detection]]:
         """Boxes that several neighbouring windows agree on."""
         least = float(self.thresholds["score"])
-        found = []
+        found: list[list[Detection]] = []
         for pixels in frames.pixels:
             height, width = pixels.shape[:2]
             grey = self.cv2.equalizeHist(self.cv2.cvtColor(pixels, self.cv2.COLOR_BGR2GRAY))

@@ -13,7 +13,7 @@ class Yolo(Analyser):
 
     def open(self, runtime: Runtime) -> None:
         """Load the network."""
-        self.net = runtime.load(self.entry)
+        self.net = runtime.load(self.model)
 
     def analyse(self, frames: FrameBatch) -> list[list[Detection]]:
         """Boxes over the model's threshold, overlapping ones of a class joined."""

@@ -14,7 +14,7 @@ class FacesYunet(Analyser):
 
     def open(self, runtime: Runtime) -> None:
         """Load the network."""
-        self.net = runtime.load(self.entry)
+        self.net = runtime.load(self.model)
 
     def analyse(self, frames: FrameBatch) -> list[list[Detection]]:
         """Boxes of faces over the model's threshold."""

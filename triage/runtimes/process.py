@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from archive.errors import AmparoError, ModelUnavailable, SandboxUnavailable
 from archive.media import sandbox
@@ -122,6 +122,8 @@ class _Run:
     """One life of the process, with the threads that write to it and read from it."""
 
     process: "subprocess.Popen[bytes]"
+    to_it: IO[bytes]
+    from_it: IO[bytes]
     outgoing: "queue.Queue[Any]" = field(default_factory=queue.Queue)
     events: "queue.Queue[dict[str, Any]]" = field(default_factory=lambda: queue.Queue(maxsize=256))
     sent: dict[int, _Sent] = field(default_factory=dict)
@@ -169,10 +171,10 @@ class ModelProcess:
         """Versions of the libraries that take part, once it has started."""
         return dict(self._run.versions) if self._run else {}
 
-    def start(self) -> None:
+    def start(self) -> _Run:
         """Start the process and wait until its models are open. Nothing to do when it runs."""
         if self._run:
-            return
+            return self._run
         entries = [a.entry for a in self.analysers if a.entry]
         folders = [self.weights / entry.name for entry in entries]
         process = sandbox.popen(
@@ -191,7 +193,9 @@ class ModelProcess:
             env={"PYTHONPATH": ":".join(map(str, (ROOT, *self.extra_paths))), "PYTHONDONTWRITEBYTECODE": "1"},
             stderr=subprocess.DEVNULL,
         )
-        run = self._run = _Run(process)
+        if process.stdin is None or process.stdout is None:
+            raise AssertionError("sandbox.popen gives both pipes")
+        run = self._run = _Run(process, process.stdin, process.stdout)
         threading.Thread(target=_write, args=(run,), name="model-in", daemon=True).start()
         threading.Thread(target=_read, args=(run,), name="model-out", daemon=True).start()
         run.outgoing.put(
@@ -219,6 +223,7 @@ class ModelProcess:
                 "The model process did not start. Nothing was lost: jobs wait. Run: manage.py models verify"
             )
         run.versions = _versions(ready.get("versions"))
+        return run
 
     def close(self) -> None:
         """End the process."""
@@ -249,7 +254,7 @@ class ModelProcess:
                     return
                 ended = ended and not (again or alone)
                 continue
-            outcome, suspects = self._await()
+            outcome, suspects = self._await(self._run)
             if outcome:
                 if alone and outcome.work is alone[0]:
                     alone.popleft()
@@ -283,20 +288,18 @@ class ModelProcess:
 
     def _is_worn(self) -> bool:
         run = self._run
-        return bool(run) and (
+        return run is not None and (
             run.items >= self.limits.items or run.memory > self.limits.soft_memory_mb * wire.MIB
         )
 
     def _send(self, work: Work) -> None:
-        self.start()
+        run = self.start()
         self._number += 1
-        sent = _Sent(self._number, work)
-        self._run.sent[sent.number] = sent
-        self._run.outgoing.put(sent)
+        sent = run.sent[self._number] = _Sent(self._number, work)
+        run.outgoing.put(sent)
 
-    def _await(self) -> tuple[Outcome | None, list[_Sent]]:
+    def _await(self, run: _Run) -> tuple[Outcome | None, list[_Sent]]:
         """The next outcome; or none and the items that were in a process that is gone now."""
-        run = self._run
         while True:
             try:
                 event = run.events.get(timeout=1.0)
@@ -353,7 +356,7 @@ class ModelProcess:
         run.process.kill()
         run.outgoing.put(None)
         run.process.wait()
-        for pipe in (run.process.stdin, run.process.stdout):
+        for pipe in (run.to_it, run.from_it):
             with contextlib.suppress(OSError):
                 pipe.close()
         if cause:
@@ -365,7 +368,7 @@ class ModelProcess:
 
 def _write(run: _Run) -> None:
     """Send what is put into the queue, and the bytes that the process asks for. The only thread that reads originals."""
-    pipe = run.process.stdin
+    pipe = run.to_it
     try:
         while (task := run.outgoing.get()) is not None:
             if isinstance(task, _Sent):
@@ -382,7 +385,7 @@ def _write(run: _Run) -> None:
                 sent.stream.close()
 
 
-def _write_item(pipe: BinaryIO, sent: _Sent, run: _Run) -> None:
+def _write_item(pipe: IO[bytes], sent: _Sent, run: _Run) -> None:
     head = {"do": "look", "id": sent.number, "kind": sent.work.kind, "size": sent.work.size}
     body = b""
     try:
@@ -397,7 +400,7 @@ def _write_item(pipe: BinaryIO, sent: _Sent, run: _Run) -> None:
     wire.send(pipe, head, body)
 
 
-def _write_bytes(pipe: BinaryIO, asked: dict[str, Any], run: _Run) -> None:
+def _write_bytes(pipe: IO[bytes], asked: dict[str, Any], run: _Run) -> None:
     sent, body, ok = run.sent.get(asked["read"]), b"", False
     if sent and sent.stream and not sent.error:
         try:
@@ -412,12 +415,12 @@ def _read(run: _Run) -> None:
     """Sort what the process says. What it says is bounded and believed in nothing but its form."""
     try:
         while True:
-            untrusted, _ = wire.receive(run.process.stdout, body_limit=0)
+            untrusted, _ = wire.receive(run.from_it, body_limit=0)
             if "ready" in untrusted or "refused" in untrusted:
                 run.events.put(untrusted)
                 continue
             memory = untrusted.get("memory")
-            if _whole(memory, 1 << 50):
+            if isinstance(memory, int) and _whole(memory, 1 << 50):
                 run.memory = memory
             for name in ("read", "begun", "alive", "done", "failed"):
                 if _whole(untrusted.get(name), 1 << 50):
@@ -446,10 +449,10 @@ def checked(untrusted: dict[str, Any], analysers: list[Analyser]) -> tuple[Looke
         which, frame, label, score, x, y, w, h = row
         if score > 10_000 or x + w > 100_000 or y + h > 100_000 or not w or not h:
             raise ValueError("a score or a box lies outside")
-        box = tuple(Decimal(v).scaleb(-5) for v in (x, y, w, h))
-        found[which].append(
-            Found(at_ms[frame], analysers[which].classes[label], Decimal(score).scaleb(-4), box)
-        )
+        left, top, width, height = (Decimal(v).scaleb(-5) for v in (x, y, w, h))
+        box = (left, top, width, height)
+        name = analysers[which].classes[label]
+        found[which].append(Found(at_ms[frame], name, Decimal(score).scaleb(-4), box))
     frames, truncated = tuple(at_ms), untrusted.get("truncated") is True
     return tuple(
         Looked(analyser.name, frames, tuple(sorted(some, key=Found.order)), truncated)

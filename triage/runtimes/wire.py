@@ -8,7 +8,7 @@ body     bytes
 
 import json
 import struct
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 _LENGTHS = struct.Struct(">IQ")
 MIB = 1 << 20
@@ -20,7 +20,7 @@ class WireError(Exception):
     """The other end closed the pipe, or sent what is no frame."""
 
 
-def send(stream: BinaryIO, head: dict[str, Any], body: bytes | memoryview = b"") -> None:
+def send(stream: IO[bytes], head: dict[str, Any], body: bytes | memoryview = b"") -> None:
     """Write one frame and flush it. Raises OSError when the other end is gone."""
     text = json.dumps(head, separators=(",", ":")).encode()
     stream.write(_LENGTHS.pack(len(text), len(body)) + text)
@@ -30,7 +30,7 @@ def send(stream: BinaryIO, head: dict[str, Any], body: bytes | memoryview = b"")
 
 
 def receive(
-    stream: BinaryIO, *, head_limit: int = HEAD_LIMIT, body_limit: int = BODY_LIMIT
+    stream: IO[bytes], *, head_limit: int = HEAD_LIMIT, body_limit: int = BODY_LIMIT
 ) -> tuple[dict[str, Any], bytes]:
     """Read one frame. Raises WireError at the end of the stream and for anything that is no frame in bounds."""
     head_size, body_size = _LENGTHS.unpack(_exactly(stream, _LENGTHS.size))
@@ -45,7 +45,7 @@ def receive(
     return head, _exactly(stream, body_size)
 
 
-def _exactly(stream: BinaryIO, size: int) -> bytes:
+def _exactly(stream: IO[bytes], size: int) -> bytes:
     if not size:
         return b""
     data = stream.read(size)
