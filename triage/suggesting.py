@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from archive.models import Case, Item
 from archive.views.suggestions import Box, Brief, Class, Full, Lane, Model, Reason
-from triage import queue, registry, standing
+from triage import queue, registry, standing, wording
 from triage.models import Analysis, Detection, Seen, Standing
 
 MOST_BOXES = 4000
@@ -81,7 +81,7 @@ def reasons_of(row: Standing) -> list[Reason]:
     most = max((abs(float(r["contribution"])) for r in row.reasons), default=0.0) or 1.0
     return [
         Reason(
-            words=f"{r['criterion']}: {r['why']}" if r.get("why") else r["criterion"],
+            words=wording.reason(r),
             contribution=float(r["contribution"]),
             share=abs(float(r["contribution"])) / most,
             machine=bool(r["machine"]),

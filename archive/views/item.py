@@ -126,7 +126,7 @@ def _statements(found: Item) -> list[dict]:
     return [
         {
             "words": label,
-            "claims": [present.said(c) for c in claims if c.about == about],
+            "claims": present.agreeing(c for c in claims if c.about == about),
             "findings": [present.said(f) for f in findings if f.about == about],
         }
         for about, label in Statement.About.choices

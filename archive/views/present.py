@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
 
@@ -13,7 +13,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
+from django.utils.translation import gettext_noop, pgettext
 
 from archive.models import Item, Rendition
 from archive.models.items import Statement
@@ -322,8 +322,12 @@ def _value(statement: Statement) -> str | SafeString:
     return format_html("<bdi>{}</bdi>", statement.text) if statement.text else _("unknown")
 
 
+# What archive/media/claims.py remarks itself: the rest is the file's or an analyst's own words, shown as they are.
+REMARKS = (gettext_noop("UTC by the format's rule; many devices write local time here"),)
+
+
 def _beside(text: str) -> str | SafeString:
-    return format_html(" · <bdi>{}</bdi>", text) if text else ""
+    return format_html(" · <bdi>{}</bdi>", _(text) if text in REMARKS else text) if text else ""
 
 
 def _moment(statement: Statement) -> str:
@@ -338,11 +342,25 @@ def _moment(statement: Statement) -> str:
     return date_format(moment, pattern) + (zone if "H" in pattern else "")
 
 
+def agreeing(claims: Iterable[Statement]) -> list[Said]:
+    """Claims in words; those that say the same of the same are one line that names all their origins."""
+    rows: dict[tuple, Said] = {}
+    for claim in claims:
+        row = said(claim)
+        key = (row.words, row.value, row.no_zone)
+        if key in rows and row.origin not in rows[key].origin.split(", "):
+            row = replace(row, origin=f"{rows[key].origin}, {row.origin}")
+        elif key in rows:
+            continue
+        rows[key] = row
+    return list(rows.values())
+
+
 def claims_beside(item: Item) -> list[Said]:
     """What the file and its source claim, for the panel beside the picture: unknown is said, not left out."""
-    rows = [
-        said(c) for c in item.claims.all() if c.about in ("captured_at", "place", "device", "author", "title")
-    ]
+    rows = agreeing(
+        c for c in item.claims.all() if c.about in ("captured_at", "place", "device", "author", "title")
+    )
     about = {row.words for row in rows}
     for name in ("captured_at", "place"):
         label = Statement.About(name).label
