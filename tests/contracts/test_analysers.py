@@ -15,7 +15,10 @@ from triage.runtimes.base import Runtime
 from triage.runtimes.decode import at_most
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = sorted(analysers.registered())
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.weights] if cls.weights else [])
+    for name, cls in sorted(analysers.registered().items())
+]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +64,7 @@ def look(analyser: Analyser, *pixels: numpy.ndarray) -> list[list[Detection]]:
     return analyser.analyse(FrameBatch(given, [n * 1000 for n in range(len(pixels))]))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(analysers.registered()))
 def test_it_declares_what_it_is(name):
     cls = analysers.registered()[name]
     assert (
@@ -131,6 +134,7 @@ def test_no_analyser_identifies_anybody():
         assert "FaceRecognizer" not in path.read_text()
 
 
+@pytest.mark.weights
 def test_the_same_weights_give_the_same_boxes_as_the_reference_runtime(weights, opened):
     """Our OpenVINO session against ultralytics' own predict, on real photographs; tolerance one thousandth."""
     ours = opened("yolo")
