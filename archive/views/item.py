@@ -82,7 +82,7 @@ def _page(request: HttpRequest, found: Item, form: FindingForm, status: int = 20
         "suggested": full,
         "pixels": f"{found.width}×{found.height}" if found.width else "",
         "read_back": _("read back, the bytes match") if found.read_back_at else _("not yet read back"),
-        "condition": _condition(found),
+        "condition": condition(found),
         "failed_jobs": Job.objects.filter(item=found, state=Job.State.FAILED),
         "statements": _statements(found),
         "acquisitions": found.acquisitions.select_related("source"),
@@ -113,7 +113,8 @@ def _review_url(found: Item) -> str:
         return ""
 
 
-def _condition(found: Item) -> dict[str, str] | None:
+def condition(found: Item) -> dict[str, str] | None:
+    """What is wrong with the file, in a sentence; None for one that is what it says."""
     if found.condition in ("", "ok"):
         return None
     kept = _("The original is kept as it came, under its hash.")

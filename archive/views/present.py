@@ -50,6 +50,7 @@ class Card:
     score: float | None = None
     labels: tuple[str, ...] = ()
     likely: str = ""
+    trouble: str = ""
 
 
 def cards(request: HttpRequest, items: Iterable[Item]) -> list[Card]:
@@ -80,6 +81,7 @@ def _card(request: HttpRequest, item: Item, brief: suggestions.Brief) -> Card:
         score=brief.score,
         labels=tuple(brief.labels[:4]),
         likely=", ".join(brief.labels[:3]),
+        trouble=_condition_only(item) if item.condition not in ("", "ok") else "",
     )
 
 

@@ -24,6 +24,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from django.utils.translation import gettext_noop
+
 from archive.errors import AmparoError, ModelUnavailable, SandboxUnavailable
 from archive.media import sandbox
 from triage import registry
@@ -42,10 +44,14 @@ MAX_FOUND, MAX_FRAMES = 50_000, 20_000
 
 # What the process may answer instead of a result, in words for people. The original is kept in every case.
 SENTENCES = {
-    "cannot-decode": "No picture could be decoded from this file, so no model has looked at it.",
-    "no-frames": "This file holds no moving picture, so no model has looked at it.",
-    "empty": "This file is empty, so no model has looked at it.",
-    "too-large": "Its picture has more than 150 million pixels, or its file more than 256 MiB; no model has looked at it.",
+    "cannot-decode": gettext_noop(
+        "No whole picture could be decoded from this file, so no model has looked at it."
+    ),
+    "no-frames": gettext_noop("This file holds no moving picture, so no model has looked at it."),
+    "empty": gettext_noop("This file is empty, so no model has looked at it."),
+    "too-large": gettext_noop(
+        "Its picture has more than 150 million pixels, or its file more than 256 MiB; no model has looked at it."
+    ),
 }
 FAILURES = {
     "memory": "The model process ran out of memory on this item. Other items are not affected.",

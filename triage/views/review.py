@@ -186,6 +186,7 @@ def _page(
         "why_unscored": queue.stands(found).why_unscored,
         "shown": signing.dumps(shown, salt=f"shown:{found.pk}", compress=True),
         "claims": present.claims_beside(found),
+        "condition": item_views.condition(found),
         "findings": [present.said(f) for f in found.findings.select_related("by")],
         "decisions": present.decisions(found),
         "decided": found.decision.value if found.decision else "",

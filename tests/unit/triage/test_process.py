@@ -143,7 +143,7 @@ def test_pictures_and_videos_go_through_side_by_side(real):
     assert [len(one.at_ms) for one in found["photo"].looked] == [1, 1]
     assert [one.at_ms for one in found["clip"].looked] == [(0, 500, 1000, 1500)] * 2
     assert (found["empty"].code, found["pdf"].code) == ("empty", "cannot-decode")
-    assert found["pdf"].undecodable and found["pdf"].sentence.startswith("No picture could be decoded")
+    assert found["pdf"].undecodable and found["pdf"].sentence.startswith("No whole picture could be decoded")
 
 
 def test_a_video_is_read_where_it_is_needed_not_whole(real):
