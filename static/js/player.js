@@ -12,7 +12,7 @@
   const length = Number(stage.dataset.length);
   const rate = Number(stage.dataset.rate) || 25;
   const shots = JSON.parse(lanes.dataset.shots || "[]");
-  let video = null;
+  let video = null, drawn = null;
 
   const clock = (ms) => {
     const s = Math.floor(ms / 1000), h = Math.floor(s / 3600), m = Math.floor(s / 60) % 60, two = (n) => String(n).padStart(2, "0");
@@ -29,7 +29,11 @@
     // Boxes were looked for in sampled frames: show those of the nearest sampled frame, if it is near enough.
     let near = null, least = step / 2 + 1;
     for (const g of frames) { const d = Math.abs(Number(g.dataset.at) - ms); if (d < least) { least = d; near = g.dataset.at; } }
-    for (const g of frames) g.classList.toggle("now", near !== null && g.dataset.at === near);
+    if (near !== drawn) {
+      for (const g of frames) g.classList.toggle("now", near !== null && g.dataset.at === near);
+      drawn = near;
+      document.dispatchEvent(new CustomEvent("amparo:boxes"));
+    }
     const field = document.querySelector("[data-frame]");
     if (field) field.value = String(Math.round(ms));
   };

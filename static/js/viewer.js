@@ -58,12 +58,27 @@
     const { width, height } = boxes.viewBox.baseVal;
     const scale = Math.max(width / stage.clientWidth, height / stage.clientHeight);
     if (Number.isFinite(scale)) boxes.style.setProperty("--unit", String(scale));
+    declutter();
+  };
+  // Of labels that would lie over each other only the first is written; its box tells the others.
+  const declutter = () => {
+    const written = [];
+    for (const text of boxes.querySelectorAll("text")) {
+      text.classList.remove("crowded");
+      const at = text.getBoundingClientRect();
+      if (!at.width) continue;
+      const meets = (o) => at.left < o.right && o.left < at.right && at.top < o.bottom && o.top < at.bottom;
+      if (written.some(meets)) text.classList.add("crowded");
+      else written.push(at);
+    }
   };
   if (boxes) { new ResizeObserver(fit).observe(stage); fit(); }
   tool("boxes")?.addEventListener("click", (event) => {
     const off = boxes.toggleAttribute("data-off");
     event.currentTarget.setAttribute("aria-pressed", String(!off));
+    declutter();
     said.textContent = event.currentTarget.textContent.trim();
   });
+  if (boxes) document.addEventListener("amparo:boxes", declutter);
   show();
 })();
