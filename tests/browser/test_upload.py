@@ -1,5 +1,6 @@
 """Bringing material in when something goes wrong: the browser dies, the line breaks, a file is refused."""
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -74,10 +75,11 @@ def slowly(page: Page, bytes_a_second: int = 12 * 1024**2) -> None:
 def kill(marker: str) -> None:
     """SIGKILL the browser that was started with this marker on its command line."""
     for pid in tree(os.getpid()):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-        if marker in words and not any(word.startswith("--type=") for word in words):
-            os.kill(pid, signal.SIGKILL)
-            return
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended while we looked
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            if marker in words and not any(word.startswith("--type=") for word in words):
+                os.kill(pid, signal.SIGKILL)
+                return
     raise AssertionError("the browser is not there")
 
 
