@@ -251,8 +251,9 @@ class Amparo:
             done.write_text(now)
 
     def fingerprint(self) -> str:
-        """What the prepared state is made from: its code, assets, translations, the database's address."""
-        digest = hashlib.sha256(self.env.get("DATABASE_URL", "").encode())
+        """What the prepared state is made from: code, assets, translations, the addresses of database and weights."""
+        given = [self.env.get(name, "") for name in ("DATABASE_URL", "MODEL_MIRROR")]
+        digest = hashlib.sha256("\0".join(given).encode())
         sources = [ROOT / "requirements.txt", *ROOT.glob("*/migrations/*.py"), *ROOT.glob("config/*.py")]
         sources += [path for path in ROOT.glob("static/**/*") if path.is_file()]
         sources += ROOT.glob("locale/**/*.po")

@@ -1,7 +1,8 @@
 """What an instance needs before its first request, and what the person who starts it needs to know.
 
     python -m config.prepare translations    the .mo files (also when an image is built)
-    python -m config.prepare instance        folder, keys, database, translations, static files
+    python -m config.prepare instance        folder, keys, database, translations, static files, and the weights that
+                                             MODEL_MIRROR holds, where it is set
     python -m config.prepare welcome URL     the demo, once; prints where to go and how to sign in
 
 Each is safe to repeat: what is there stays as it is.
@@ -45,6 +46,16 @@ def prepare() -> None:
     call_command("migrate", interactive=False, verbosity=0)
     compile_translations()
     call_command("collectstatic", interactive=False, verbosity=0)
+    if settings.MODEL_MIRROR:
+        fetch_weights()
+
+
+def fetch_weights() -> None:
+    """Install the weights that the named mirror holds. Without them the detectors inside OpenCV work."""
+    try:
+        call_command("models", "pull", stdout=sys.stderr)
+    except CommandError as error:
+        print(f"{error} Amparo starts without them.", file=sys.stderr)
 
 
 def compile_translations() -> None:
