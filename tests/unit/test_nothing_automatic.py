@@ -1,0 +1,327 @@
+"""Nothing automatic: no code but a signed-in human's request decides, shares, exports, notifies or deletes.
+
+Every Celery task, every job and every receiver of a signal is walked: what it reaches is read (no module that it can
+call names a human's act), and it is run where it can be run, under a spy that sees every statement and every socket.
+"""
+
+import ast
+import importlib
+import inspect
+import re
+import socket
+from pathlib import Path
+
+import pytest
+from django.core import mail
+from django.db import connection, transaction
+
+from archive import custody, jobs
+from archive.custody import Actor
+from archive.errors import NotAllowed
+from archive.events import EVENTS
+from archive.models import CaseGrant, Item, Job
+from tests import cast
+
+ROOT = Path(__file__).parents[2]
+APPS = ("archive", "triage", "evidence", "config")
+SOURCES = [
+    path for app in APPS for path in sorted((ROOT / app).rglob("*.py")) if "migrations" not in path.parts
+]
+# What only a person may bring about, as tables that only grow or change by a person's hand.
+HUMAN_TABLES = (
+    "archive_decision",
+    "archive_casegrant",
+    "archive_case",
+    "archive_source",
+    "archive_finding",
+    "archive_note",
+    "archive_itemtag",
+    "archive_tag",
+    "archive_assignment",
+    "archive_postponement",
+    "archive_user",
+    "archive_user_groups",
+    "archive_signinlink",
+    "evidence_bundleitem",
+    "triage_criteria",
+)
+OUTSIDE = {
+    "smtplib",
+    "http.client",
+    "urllib.request",
+    "requests",
+    "httpx",
+    "ftplib",
+    "telnetlib",
+    "xmlrpc",
+    "django.core.mail",
+}
+
+
+# --- what there is to walk ----------------------------------------------------------------------------------------
+
+
+def tasks() -> dict:
+    from config.celery import app
+
+    assert app.conf.task_queues  # configured first, as a worker does, so that tasks are discovered
+    app.loader.import_default_modules()
+    app.finalize()
+    return {name: task for name, task in app.tasks.items() if not name.startswith("celery.")}
+
+
+def test_there_is_one_celery_task_and_it_runs_jobs():
+    """Whoever adds a task is asked here what it may do."""
+    assert set(tasks()) == {"archive.work"}
+
+
+def test_every_job_is_on_the_list():
+    """Whoever adds a job is asked here what it may do."""
+    assert {n for n in jobs.KINDS if not n.startswith("test.")} == {
+        "archive.read_back",
+        "archive.examine",
+        "archive.proxy",
+        "triage.analyse",
+        "triage.rescore",
+        "evidence.build",
+    }
+
+
+def receivers() -> list[tuple[str, object]]:
+    """Every receiver of a Django or Celery signal whose code is ours."""
+    from celery import signals as celery_signals
+    from django.contrib.auth import signals as auth_signals
+    from django.core import signals as core_signals
+    from django.db.backends.signals import connection_created
+    from django.db.models import signals as model_signals
+
+    found = []
+    places = [celery_signals, auth_signals, core_signals, model_signals]
+    signals = {name: s for place in places for name, s in vars(place).items() if hasattr(s, "receivers")}
+    signals["connection_created"] = connection_created
+    for name, signal in signals.items():
+        for entry in signal.receivers or ():
+            receiver = entry[1]
+            receiver = (
+                receiver()
+                if type(receiver).__name__ in ("weakref", "ReferenceType", "WeakMethod")
+                else receiver
+            )
+            module = getattr(inspect.unwrap(receiver), "__module__", "") if receiver else ""
+            if module.split(".")[0] in APPS:
+                found.append((name, receiver))
+    return found
+
+
+def test_every_receiver_of_a_signal_is_on_the_list():
+    """Signals are where automatic things hide: each of ours is named here, and none is about rows."""
+    importlib.import_module("config.celery")
+    names = sorted({(name, receiver.__name__) for name, receiver in receivers()})
+    assert names == [
+        ("connection_created", "install_guard"),
+        ("worker_init", "check_settings"),
+        ("worker_ready", "start_clocks"),
+        ("worker_shutdown", "stop_clocks"),
+    ]
+
+
+# --- reading it ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_person_as_actor_is_made_from_a_request_and_nowhere_else(path):
+    """`Actor(kind="person")` stands in one place, which wants a signed-in session."""
+    tree = ast.parse(path.read_text())
+    made = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and (getattr(node.func, "id", "") in ("Actor", "cls") or getattr(node.func, "attr", "") == "Actor")
+        and any(isinstance(value, ast.Constant) and value.value == "person" for value in ast.walk(node))
+    ]
+    assert not made or path == ROOT / "archive" / "custody" / "actor.py"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_requests_become_actors_in_views_only(path):
+    tree = ast.parse(path.read_text())
+    uses = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr == "of"
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "Actor"
+    ]
+    doors = ("views", "api")
+    relative = path.relative_to(ROOT)
+    assert not uses or any(door in relative.with_suffix("").as_posix() for door in doors)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_nothing_of_ours_can_send_anything_anywhere(path):
+    """No module speaks to the network, but `models pull`, which a person starts at the shell, and ./run's own check."""
+    allowed = {"triage/registry.py", "config/launch.py"}
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    assert not imported & OUTSIDE or str(path.relative_to(ROOT)) in allowed
+
+
+@pytest.mark.parametrize("name", sorted(n for n, kind in EVENTS.items() if kind.human))
+@pytest.mark.django_db
+def test_no_worker_can_write_what_needs_a_human(name):
+    """Whoever is named as actor, even a person who is signed in at this moment."""
+    person = cast.signed_in(cast.person("administrator"))
+    for actor in (person, Actor.operator(), Actor.system("worker")):
+        with custody.unattended(), pytest.raises(NotAllowed), transaction.atomic():
+            custody.log.record("case:any", event=name, actor=actor)
+
+
+@pytest.mark.django_db
+def test_the_events_of_deciding_sharing_and_exporting_need_a_human():
+    for name in (
+        "item.decided",
+        "item.decision_in_force",
+        "item.decision_withdrawn",
+        "case.shared",
+        "case.share_changed",
+        "bundle.requested",
+        "bundle.downloaded",
+        "item.downloaded",
+        "case.list_exported",
+        "system.roles_changed",
+        "system.person_added",
+        "source.identity_seen",
+    ):
+        assert EVENTS[name].human, name
+
+
+# --- running it ---------------------------------------------------------------------------------------------------
+
+
+class Spy:
+    """Sees every statement and every attempt to leave this machine."""
+
+    WRITES = re.compile(r'\s*(INSERT(?:\s+OR\s+\w+)?\s+INTO|UPDATE|DELETE\s+FROM)\s+"?(\w+)', re.I)
+
+    def __init__(self) -> None:
+        self.written: set[tuple[str, str]] = set()
+        self.called: list = []
+
+    def __call__(self, execute, sql, params, many, context):
+        if found := self.WRITES.match(sql):
+            self.written.add((found[1].split()[0].upper(), found[2]))
+        return execute(sql, params, many, context)
+
+
+@pytest.fixture
+def spy(monkeypatch):
+    spy = Spy()
+    real = socket.socket.connect
+
+    def connect(self, address):
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            spy.called.append(address)
+        return real(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    with connection.execute_wrapper(spy):
+        yield spy
+
+
+def scene() -> Item:
+    """An item with jobs of every kind waiting for it, and criteria, a grant and a person beside it."""
+    researcher = cast.person()
+    case = cast.case(owner=researcher)
+    item = cast.item(case, cast.jpeg(160, 120, seed=5))
+    for name in jobs.KINDS:
+        if not name.startswith("test.") and name not in ("triage.analyse", "evidence.build"):
+            jobs.enqueue(name, subject=case if name == "triage.rescore" else item)
+    return item
+
+
+@pytest.mark.django_db
+def test_running_every_job_decides_shares_exports_and_deletes_nothing(spy):
+    """The jobs do run (their own rows are there afterwards), and touch no table of a human's acts."""
+    item = scene()
+    spy.written.clear()
+    for name in sorted(jobs.KINDS):
+        for _ in range(3):
+            tasks()["archive.work"].run(name)
+    touched = {table for _, table in spy.written}
+    assert touched & {"archive_custodyevent", "archive_rendition"}, "the jobs ran"
+    assert not touched & set(HUMAN_TABLES)
+    assert not any(
+        act == "DELETE"
+        for act, table in spy.written
+        if table.startswith(("archive_", "evidence_")) and table != "archive_custodypending"
+    )
+    assert not spy.called and not getattr(mail, "outbox", [])
+    item.refresh_from_db()
+    assert item.decision_id is None
+    failed = Job.objects.filter(state="failed").exclude(name="archive.proxy").values_list("name", "error")
+    assert not failed, list(failed)
+
+
+@pytest.mark.django_db
+def test_the_sweeper_and_the_sequencer_touch_their_own_tables_only(spy):
+    from archive.custody.sequence import sequence
+
+    scene()
+    spy.written.clear()
+    jobs.sweep()
+    jobs.beat_worker("w", "default")
+    sequence()
+    assert {table for _, table in spy.written} <= {
+        "archive_job",
+        "archive_workerbeat",
+        "archive_custodyposition",
+        "archive_custodypending",
+    }
+
+
+@pytest.mark.django_db
+def test_a_job_that_tried_to_decide_or_share_would_be_stopped(monkeypatch):
+    """The wall, tried from inside: even with a signed-in person's actor in hand."""
+    monkeypatch.setattr(jobs, "KINDS", dict(jobs.KINDS))
+    person = cast.person()
+    actor, case = cast.signed_in(person), cast.case(owner=person)
+    item, grants = cast.item(case), CaseGrant.objects.count()
+
+    def overreach(row, subject) -> None:
+        from archive import access
+        from triage import review
+
+        for attempt in (
+            lambda: access.share(case=case, person=cast.person(), actor=actor),
+            lambda: review.decide(item=item, actor=actor, value="relevant", reason=""),
+            lambda: Actor.of(type("R", (), {"user": person, "session": type("S", (), {"session_key": "k"})})),
+        ):
+            with pytest.raises(NotAllowed):
+                attempt()
+
+    jobs.job("test.overreach", attempts=1)(overreach)
+    with transaction.atomic():
+        jobs.enqueue("test.overreach", subject=case)
+    jobs.run_waiting("test.overreach")
+    row = Job.objects.get(name="test.overreach")
+    assert (row.state, row.error) == ("done", "")
+    assert CaseGrant.objects.count() == grants
+    assert Item.objects.get(pk=item.pk).decision_id is None
+
+
+def test_no_model_of_ours_does_something_when_it_is_saved():
+    """No overridden save or delete, and no column that changes by itself."""
+    from django.apps import apps
+
+    for model in apps.get_models():
+        if model.__module__.split(".")[0] in APPS:
+            for name in ("save", "delete"):
+                owner = next(c for c in model.__mro__ if name in vars(c))
+                assert owner.__module__.split(".")[0] not in APPS, f"{model.__name__}.{name}"
+            for field in model._meta.concrete_fields:
+                assert not getattr(field, "auto_now", False), f"{model.__name__}.{field.name}"
