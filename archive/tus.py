@@ -353,14 +353,13 @@ def _alone(upload: Upload) -> Iterator[None]:
 
 def _remove(upload_id: UUID) -> None:
     """Remove the pieces of an upload whose row says that it has ended. What cannot be removed now is swept later."""
+    UploadPart.objects.filter(upload=upload_id).delete()  # first: the sweeper goes by the folders that are left
     folder = _folder(upload_id)
     try:
         if folder.exists():
             shutil.rmtree(folder)
     except OSError as error:
         log.warning("pieces left behind", extra={"upload": str(upload_id), "error": error.strerror})
-        return
-    UploadPart.objects.filter(upload=upload_id).delete()
 
 
 def sweep() -> int:

@@ -54,7 +54,10 @@ class Launcher:
     def __init__(self) -> None:
         command = [sys.executable, str(ROOT / "tests" / "faults" / "launcher.py")]
         # Django is set up here once; each child moves into its own instance.
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        nowhere = os.environ | {"AMPARO_DATA": str(ROOT / "no-instance")}  # so that no other's secret is read
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=nowhere
+        )
         assert self.process.stdout.readline() == "ready\n"
 
     def run(self, **request) -> int:

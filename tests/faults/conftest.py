@@ -26,5 +26,5 @@ def prepared(launcher, tmp_path_factory):
 @pytest.fixture
 def photo(tmp_path):
     path = tmp_path / "photo.jpg"
-    path.write_bytes(cast.jpeg(96, 64, seed=7))
+    path.write_bytes(cast.jpeg(480, 320, seed=7))
     return path

@@ -122,6 +122,9 @@ def move_into(env: dict[str, str]) -> None:
     folder = Path(env["AMPARO_DATA"])
     for name, value in move_settings(folder).items():
         setattr(settings, name, value)
+    secret = folder / "keys" / "secret"
+    if secret.exists():
+        settings.SECRET_KEY = secret.read_text().strip()
     os.environ.update(env)
     os.environ["YOLO_CONFIG_DIR"] = str(settings.SCRATCH_DIR / "ultralytics")
     url = env.get("DATABASE_URL", f"sqlite:///{folder / 'db.sqlite3'}")
