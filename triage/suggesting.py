@@ -97,7 +97,7 @@ def _state(row: Standing, analysed: bool) -> str:
 
 
 def _times(label: str, most: int) -> str:
-    return f"{label} × {most}" if most > 1 else label
+    return f"{label}\u00a0×\u00a0{most}" if most > 1 else label
 
 
 def _chip(seen: Seen, spans: Sequence[tuple[int, int]], timed: bool) -> str:

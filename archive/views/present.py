@@ -97,7 +97,8 @@ def is_broken(item: Item) -> bool:
 
 def condition_words(item: Item) -> str | SafeString:
     """The condition in words; what the examination said stands after it."""
-    said, detail = _condition_only(item), item.condition_detail.rstrip(".")
+    said = _condition_only(item)
+    detail = item.condition_detail.removeprefix("Decoded only in part: ").rstrip(".")
     return format_html("{}: <bdi>{}</bdi>", said, detail) if detail else said
 
 
