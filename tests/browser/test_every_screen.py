@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Watched, sign_in, window
 from tests.browser.product import Product, dishonest, photographs, video
 from tests.browser.stock import NAMES
+from tests.browser.windows import Watched, sign_in, window
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe-core" / "axe.min.js"
 CODE, EMPTY = "HARBOUR-02", "EMPTY-01"

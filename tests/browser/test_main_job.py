@@ -13,8 +13,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from archive.keys import KEYS
-from tests.browser.conftest import Watched, until, window
 from tests.browser.product import ROOT, Product, material, seconds_of
+from tests.browser.windows import Watched, until, window
 
 CODE = "KALAT-01"
 VERIFIER = ROOT / "evidence" / "verifier" / "verify_bundle.py"

@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from archive import jobs
 from archive.models import CustodyEvent, Decision
 from tests import cast
-from tests.browser.conftest import until
+from tests.browser.windows import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

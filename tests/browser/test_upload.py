@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Request, expect
 
-from tests.browser.conftest import ARGUMENTS, chromium, sign_in
 from tests.browser.product import UPLOAD_LIMIT, Product
 from tests.browser.stock import NAMES
+from tests.browser.windows import ARGUMENTS, chromium, sign_in
 from tests.running import tree
 
 CODE = "BREAKS-01"
