@@ -286,6 +286,7 @@ def acquire_files(
     be taken is told with its reason. Raises NotAllowed and BadInput (closed case) as `acquire`.
     """
     require_open(case, actor, _origin_of(None, tool, source))
+    vault.default_vault()  # opened once, by this thread
     given_up = threading.Event()
     waiting: deque[tuple[Found, Future[Stored]]] = deque()
     remaining = iter(files)

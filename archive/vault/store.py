@@ -125,7 +125,10 @@ class Vault(Sealed):
 
     def _create_config(self) -> bytes:
         if next(self._storage.names(), None):
-            raise _config_damaged("it is gone, although blobs are there")
+            try:
+                return self._storage.read_small(CONFIG)  # another made the vault, and stored, since we looked
+            except FileNotFoundError:
+                raise _config_damaged("it is gone, although blobs are there") from None
         config = {"format": "amparo-vault", "id": self._random(16).hex(), "version": 1}
         config["naming_key"] = self._wrap(self._random(KEY), _naming_context(config))
         self._storage.create_small(CONFIG, dump(config))

@@ -883,3 +883,25 @@ def test_rotate_moves_everything_under_a_new_key_and_records_it(home: Path, sett
     settings.VAULT_KEY = "00" * 32
     with pytest.raises(CommandError):
         run("rotate", "--new-key-file", str(tmp_path / "new.key"))
+
+
+def test_a_vault_that_many_open_first_at_once_is_one(tmp_path):
+    """Each thread opens it for itself and stores at once; none may take the others' blobs for a lost vault's."""
+    for attempt in range(10):
+        start, raised = threading.Barrier(6), []
+
+        def first(number: int, attempt: int = attempt, start=start, raised=raised) -> None:
+            start.wait()
+            try:
+                put(Vault(Folder(tmp_path / str(attempt)), FixedRing([KEK])), b"%d" % number)
+            except Damaged as error:
+                raised.append(error)
+
+        threads = [threading.Thread(target=first, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert raised == []
+        held = Vault(Folder(tmp_path / str(attempt)), FixedRing([KEK]))
+        assert len(list(held.names())) == 6
