@@ -27,12 +27,15 @@ app = Celery("amparo")
 
 def _broker() -> dict[str, Any]:
     if settings.CELERY_BROKER_URL:
-        return {"broker_url": settings.CELERY_BROKER_URL}
+        # Whoever asks for work waits a few seconds at most for a broker that does not answer.
+        redis = settings.CELERY_BROKER_URL.startswith("redis")
+        options = {"socket_connect_timeout": 4} if redis else {}
+        return {"broker_url": settings.CELERY_BROKER_URL, "broker_transport_options": options}
     folder = settings.DATA_DIR / "broker"
     for part in ("messages", "control"):
         (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700)
     return {
-        "broker_url": "filesystem://",
+        "broker_url": "filesystem://localhost",
         "broker_transport_options": {
             "data_folder_in": str(folder / "messages"),
             "data_folder_out": str(folder / "messages"),

@@ -21,10 +21,15 @@ def canonical(value: Any) -> bytes:
     Raises ValueError on anything else, TypeError on what JSON does not know.
     """
     _require_plain(value)
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    return _ENCODER.encode(value).encode()
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _require_plain(value: Any) -> None:
+    if type(value) is str:  # most of an event
+        return
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str) or not key.isascii():
