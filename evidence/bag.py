@@ -15,7 +15,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from archive.errors import Damaged
 
@@ -197,7 +197,7 @@ class _Outbox:
 def zip_pieces(entries: Iterable[Entry], top: str) -> Iterator[bytes]:
     """The bytes of a zip with one folder at its top. Stored, not packed: photographs and videos already are."""
     out, now = _Outbox(), datetime.now(UTC).timetuple()[:6]
-    with zipfile.ZipFile(out, "w") as packed:  # type: ignore[arg-type]
+    with zipfile.ZipFile(cast("BinaryIO", out), "w") as packed:
         for entry in entries:
             info = zipfile.ZipInfo(f"{top}/{entry.path}", now)
             info.external_attr = 0o100644 << 16
