@@ -353,7 +353,9 @@ def _alone(upload: Upload) -> Iterator[None]:
 
 def _remove(upload_id: UUID) -> None:
     """Remove the pieces of an upload whose row says that it has ended. What cannot be removed now is swept later."""
-    UploadPart.objects.filter(upload=upload_id).delete()  # first: the sweeper goes by the folders that are left
+    UploadPart.objects.filter(
+        upload=upload_id
+    ).delete()  # first: the sweeper goes by the folders that are left
     folder = _folder(upload_id)
     try:
         if folder.exists():

@@ -255,7 +255,9 @@ def renditions(flat: Image.Image, recipes: list[dict]) -> None:
                 .resize(made.size, Image.Resampling.BICUBIC)
             )
         out = io.BytesIO()
-        made.save(out, "JPEG", quality=recipe["quality"], comment=b"")  # not the original's, which Pillow copies
+        made.save(
+            out, "JPEG", quality=recipe["quality"], comment=b""
+        )  # not the original's, which Pillow copies
         tell(
             "rendition", {"kind": recipe["kind"], "width": made.width, "height": made.height}, out.getvalue()
         )
