@@ -1,5 +1,5 @@
 """Each screen, wide and on a phone, in both languages and both lights: nothing runs off the side, every control can be
-reached by keyboard and shows it, axe-core finds nothing serious, and the security policy holds."""
+reached by keyboard and shows it, axe-core finds nothing, and the security policy holds."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,14 +14,15 @@ from tests.browser.windows import Watched, sign_in, window
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe-core" / "axe.min.js"
 CODE, EMPTY = "HARBOUR-02", "EMPTY-01"
+LONG_TITLE = "Harbour district, attack of 14 March, " + "a title that is rather long " * 5
 LONG_NAME = "a name of two hundred characters " * 6 + ".jpg"
 ARABIC_NAME = "صورة من الميناء ٣.jpg"
 
 LOOKS = {  # width, language, light, whether axe-core looks, whether the keyboard walks through
     "wide": (1440, "en", "light", True, True),
-    "wide Arabic": (1440, "ar", "light", False, False),
-    "phone": (390, "en", "light", False, False),
-    "phone Arabic dark": (390, "ar", "dark", True, False),
+    "small laptop, Arabic, dark": (1024, "ar", "dark", True, False),
+    "phone, dark": (390, "en", "dark", False, False),
+    "phone, Arabic": (390, "ar", "light", True, False),
 }
 
 SCREENS = {  # name: role, address
@@ -79,7 +80,7 @@ def places(product: Product, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         (folder / name).write_bytes(photograph.read_bytes())
     video(folder / "harbour.mp4", photographs(), seconds=4)
     dishonest(folder)
-    made = product.stock("case", CODE, "Harbour district, attack of 14 March", str(folder))
+    made = product.stock("case", CODE, LONG_TITLE.strip(), str(folder))
     product.stock("case", EMPTY, "A case without anything in it")
     product.settled()
     left = product.stock("work", CODE)
@@ -192,9 +193,9 @@ def keyboard_faults(page: Page) -> list[str]:
         }""",
         CONTROLS,
     )
-    for _ in range(controls * 4 + 20):  # a date field takes several
+    for pressed in range(controls * 4 + 20):  # a date field takes several
         page.keyboard.press("Tab")
-        if page.evaluate("window.unreached.size === 0"):
+        if pressed >= controls and page.evaluate("window.unreached.size === 0"):
             break
     return page.evaluate(
         """() => {
@@ -205,13 +206,11 @@ def keyboard_faults(page: Page) -> list[str]:
 
 
 def axe_faults(page: Page) -> list[str]:
-    """What axe-core calls serious or critical. Run by the debugger, so the page's own policy stays in force."""
+    """What axe-core finds. Run by the debugger, so the page's own policy stays in force."""
     page.evaluate(AXE.read_text())
     violations = page.evaluate("axe.run(document, {resultTypes: ['violations']}).then(r => r.violations)")
     return [
-        f"{v['id']}: {v['help']}: " + "; ".join(n["html"][:120] for n in v["nodes"][:3])
-        for v in violations
-        if v["impact"] in ("serious", "critical")
+        f"{v['id']}: {v['help']}: " + "; ".join(n["html"][:120] for n in v["nodes"][:3]) for v in violations
     ]
 
 
