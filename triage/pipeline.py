@@ -151,7 +151,7 @@ def _work(row: Job) -> Work | None:
     if item.kind not in (Item.Kind.IMAGE, Item.Kind.VIDEO):
         _stand(row, State.NOT_PICTURES, "")
     elif item.condition in NOTHING_TO_DECODE:
-        _stand(row, State.UNREADABLE, f"{item.condition}: {item.condition_detail}".rstrip(": "))
+        _stand(row, State.UNREADABLE, "")
     else:
         limit_s = 300 + 4 * (item.duration_ms or 0) / 1000
         return Work(row.pk, item.kind, item.size, lambda: vault.open(item.sha256), limit_s)

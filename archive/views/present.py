@@ -1,6 +1,7 @@
 """Rows as screens show them: cards, the viewer, claims in words. No rule of the domain lives here."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -95,10 +96,15 @@ def is_broken(item: Item) -> bool:
     return item.condition not in (*SOUND, "unsupported")
 
 
+_CLASS = re.compile(
+    r"\b[A-Z]\w*(?:Error|Exception|Warning): "
+)  # a decoder's own name for it helps nobody who reads
+
+
 def condition_words(item: Item) -> str | SafeString:
     """The condition in words; what the examination said stands after it."""
     said = _condition_only(item)
-    detail = item.condition_detail.removeprefix("Decoded only in part: ").rstrip(".")
+    detail = _CLASS.sub("", item.condition_detail.removeprefix("Decoded only in part: ")).rstrip(".")
     return format_html("{}: <bdi>{}</bdi>", said, detail) if detail else said
 
 
