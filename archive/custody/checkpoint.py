@@ -24,7 +24,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from archive.custody.actor import Actor
-from archive.custody.canonical import timestamp
+from archive.custody.canonical import event_hash, timestamp
 from archive.custody.log import record, recording
 from archive.custody.tree import Head
 from archive.errors import BadInput, KeyUnavailable
@@ -146,13 +146,17 @@ def sign_checkpoint(*, actor: Actor, key: Ed25519PrivateKey | None = None) -> Ch
     """
     key = key or signing_key()
     head = Head()
-    events = CustodyPosition.objects.order_by("position").values_list("position", "event__hash")
-    for position, digest in events.iterator(chunk_size=10_000):
-        if position != head.size:
+    events = CustodyPosition.objects.order_by("position").values_list(
+        "position", "event__canonical", "event__hash"
+    )
+    for position, body, stated in events.iterator(chunk_size=2_000):
+        digest = event_hash(bytes(body))
+        if position != head.size or digest.hex() != stated:
             raise BadInput(
-                f"Position {head.size} is missing from the log: run `manage.py custody verify` first."
+                f"The log is not sound at position {head.size}, and an unsound head is not signed: "
+                "run `manage.py custody verify`."
             )
-        head.add(bytes.fromhex(digest))
+        head.add(digest)
     note, now = sign_note(settings.NAME_IN_LOG, head.size, head.root(), key), timezone.now()
     with transaction.atomic(durable=True):
         with recording():

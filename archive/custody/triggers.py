@@ -21,7 +21,10 @@ APPEND_ONLY = (
 
 
 def install(connection: Any) -> None:
-    """Create the triggers on an open connection."""
+    """Create the triggers on an open connection, where they are missing.
+
+    Called after every migration too: SQLite rebuilds a table that a migration changes, and loses its triggers.
+    """
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(
@@ -50,15 +53,15 @@ def _names(vendor: str, table: str) -> list[str]:
 def _create(vendor: str, table: str) -> list[str]:
     if vendor == "postgresql":
         return [
-            f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} "
+            f"CREATE OR REPLACE TRIGGER {table}_no_update BEFORE UPDATE ON {table} "
             "FOR EACH ROW EXECUTE FUNCTION amparo_refuse()",
-            f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} "
+            f"CREATE OR REPLACE TRIGGER {table}_no_delete BEFORE DELETE ON {table} "
             "FOR EACH ROW EXECUTE FUNCTION amparo_refuse()",
-            f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
+            f"CREATE OR REPLACE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
             "FOR EACH STATEMENT EXECUTE FUNCTION amparo_refuse()",
         ]
     return [
-        f"CREATE TRIGGER {table}_no_{act} BEFORE {act.upper()} ON {table} "
+        f"CREATE TRIGGER IF NOT EXISTS {table}_no_{act} BEFORE {act.upper()} ON {table} "
         f"BEGIN SELECT RAISE(ABORT, 'append-only: {act} on {table} is refused'); END"
         for act in ("update", "delete")
     ]

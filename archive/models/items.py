@@ -64,8 +64,8 @@ class Item(Custodial):
         "read_back_at",
         "decision",
     )
-    private = ("condition_detail",)
-    derived = ("id", "technical", "file_name")
+    private = ("condition_detail", "file_name")
+    derived = ("id", "technical")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     case = models.ForeignKey(Case, on_delete=models.PROTECT, related_name="items")
@@ -74,7 +74,7 @@ class Item(Custodial):
     size = models.PositiveBigIntegerField()
     source = models.ForeignKey(Source, null=True, on_delete=models.PROTECT, related_name="items")
     received_at = models.DateTimeField(db_index=True)
-    # The first acquisition's name, repeated for lists; the acquisition is what the log commits to.
+    # The first acquisition's name, repeated for lists
     file_name = models.CharField(max_length=1024)
 
     # Found by examining the bytes; empty until then

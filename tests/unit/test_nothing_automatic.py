@@ -119,6 +119,7 @@ def test_every_receiver_of_a_signal_is_on_the_list():
     names = sorted({(name, receiver.__name__) for name, receiver in receivers()})
     assert names == [
         ("connection_created", "install_guard"),
+        ("post_migrate", "keep_triggers"),
         ("worker_init", "check_settings"),
         ("worker_ready", "start_clocks"),
         ("worker_shutdown", "stop_clocks"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from django.apps import apps
+from django.core.management.sql import emit_post_migrate_signal
 from django.db import DatabaseError, connection, models, transaction
 from django.utils import timezone
 
@@ -210,16 +211,28 @@ def test_nobody_takes_a_connection_of_their_own(path):
 # --- the triggers -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.django_db
-def test_every_table_that_only_grows_has_its_triggers():
+def triggers_there() -> set[str]:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal")
         else:
             cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-        there = {name for (name,) in cursor.fetchall()}
+        return {name for (name,) in cursor.fetchall()}
+
+
+@pytest.mark.django_db
+def test_every_table_that_only_grows_has_its_triggers():
     acts = ["update", "delete"] + (["truncate"] if connection.vendor == "postgresql" else [])
-    assert {f"{table}_no_{act}" for table in triggers.APPEND_ONLY for act in acts} <= there
+    assert {f"{table}_no_{act}" for table in triggers.APPEND_ONLY for act in acts} <= triggers_there()
+
+
+@pytest.mark.django_db
+def test_triggers_that_a_migration_lost_are_back_after_it():
+    before = triggers_there()
+    triggers.remove(connection)
+    assert not triggers_there() & before
+    emit_post_migrate_signal(verbosity=0, interactive=False, db="default")
+    assert triggers_there() == before
 
 
 @pytest.fixture
