@@ -96,15 +96,17 @@ def is_broken(item: Item) -> bool:
     return item.condition not in (*SOUND, "unsupported")
 
 
-_CLASS = re.compile(
-    r"\b[A-Z]\w*(?:Error|Exception|Warning): "
-)  # a decoder's own name for it helps nobody who reads
+# A decoder's own name for its fault helps nobody who reads.
+_CLASS = re.compile(r"\b[A-Z]\w*(?:Error|Exception|Warning): ")
+_NAMED = re.compile(r"The name ends in (?P<ending>\S+), but the content is (?P<type>\S+)")
 
 
 def condition_words(item: Item) -> str | SafeString:
     """The condition in words; what the examination said stands after it."""
     said = _condition_only(item)
     detail = _CLASS.sub("", item.condition_detail.removeprefix("Decoded only in part: ")).rstrip(".")
+    if named := _NAMED.fullmatch(detail):
+        detail = _("the name ends in %(ending)s, but the content is %(type)s") % named.groupdict()
     return format_html("{}: <bdi>{}</bdi>", said, detail) if detail else said
 
 

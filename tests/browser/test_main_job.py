@@ -124,7 +124,7 @@ def test_files_that_are_not_what_they_say_are_kept_and_said(product, page, folde
     product.settled()
     found = items(product)
     page.goto(f"/items/{found['statement.jpg']}/")
-    expect(page.locator("#main")).to_contain_text("The name ends in .jpg, but the content is text/plain")
+    expect(page.locator("#main")).to_contain_text("the name ends in .jpg, but the content is text/plain")
     page.goto(f"/items/{found['broken.jpg']}/")
     expect(page.locator("#main .sentence").first).to_contain_text("amaged")
     page.goto(f"/cases/{CODE}/library/")
