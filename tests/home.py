@@ -146,8 +146,8 @@ class Home:
             return database.execute(statement).fetchall()
 
     def drop(self) -> None:
-        """Remove folder and database."""
-        shutil.rmtree(self.folder)
+        """Remove folder and database. A child of a killed process may still be closing its files meanwhile."""
+        shutil.rmtree(self.folder, ignore_errors=True)
         if not self.database_url.startswith("sqlite"):
             _server(f'DROP DATABASE "{urlsplit(self.database_url).path[1:]}" WITH (FORCE)')
 
