@@ -155,23 +155,20 @@ PICTURES: dict[str, Callable[[Desk], Page]] = {
 
 
 def keep(path: Path, page: Page) -> None:
-    """Write a picture with few colours, so that it stays small; smaller in size where that is not enough.
+    """Write a picture as it is, or else with as many colours as the limit lets it keep.
 
-    The octree keeps rare colours: violet must stay violet, since it says that a machine speaks.
+    The octree comes last but keeps rare colours: violet must stay violet, since it says that a machine speaks.
     """
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     page.context.close()
-    for scale, colours in ((1.0, 256), (1.0, 160), (0.85, 256), (0.85, 160), (0.7, 160)):
-        size = (round(picture.width * scale), round(picture.height * scale))
+    for method in (None, Image.Quantize.MEDIANCUT, Image.Quantize.FASTOCTREE):
+        small = picture if method is None else picture.quantize(256, method, dither=Image.Dither.NONE)
         out = io.BytesIO()
-        small = picture.resize(size, Image.Resampling.LANCZOS) if scale < 1 else picture
-        small.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
-            out, "PNG", optimize=True
-        )
+        small.save(out, "PNG", optimize=True)
         if out.tell() < LIMIT:
             break
     path.write_bytes(out.getvalue())
-    print(f"{path.name}  {size[0]}x{size[1]}  {out.tell():,} bytes")
+    print(f"{path.name}  {picture.width}x{picture.height}  {out.tell():,} bytes")
 
 
 if __name__ == "__main__":
