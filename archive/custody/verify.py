@@ -67,6 +67,7 @@ class Report:
     faults: list[Fault] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     unchecked: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)  # what nobody could check yet; no failure
 
     @property
     def answer(self) -> str:
@@ -187,7 +188,9 @@ def _checkpoints(report: Report, known: str, public_key: bytes | None) -> list[t
         if parsed:
             found.append(("the known checkpoint", parsed))
     if not report.checkpoints:
-        report.unchecked.append("a cut-off tail: no checkpoint was signed yet (manage.py custody checkpoint)")
+        report.remarks.append(
+            "No checkpoint was signed yet, so a cut-off end could not be noticed: manage.py custody checkpoint"
+        )
     return sorted(found, key=lambda entry: entry[1].size)
 
 
@@ -235,11 +238,14 @@ class _Walk:
         self.report, self.heads = report, heads
         self.head, self.expected = Head(), 0
         self.chains, self.rows = _Chains(report), _Rows(report)
+        self.signed: dict[tuple[int, str], str] = {}  # size and root of the checkpoints that events tell of
         self._compare_heads()
 
     def take(self, chunk: list[Row]) -> None:
         _check_chunk(self.report, chunk, self.chains, self.rows)
         for row in chunk:
+            if row.type == "system.checkpoint_signed":
+                self._note_checkpoint(row)
             if row.position is None:
                 self.report.pending += 1
                 continue
@@ -266,6 +272,17 @@ class _Walk:
                 "lost pending mark", "the sequencer's list", f"{unplaced + both} events are not as it says"
             )
         self.rows.compare()
+        there = set(Checkpoint.objects.values_list("size", "root"))
+        for checkpoint, place in self.signed.items():
+            if checkpoint not in there:
+                self.report.add("missing checkpoint", place, "the checkpoint that it tells of is gone")
+
+    def _note_checkpoint(self, row: Row) -> None:
+        try:
+            payload = json.loads(bytes(row.canonical))["payload"]
+            self.signed[payload["size"], payload["root"]] = row.place
+        except (ValueError, KeyError, TypeError):
+            self.report.add("altered event", row.place, "it does not say which checkpoint was signed")
 
     def _compare_heads(self) -> None:
         while self.heads and self.heads[0][1].size == self.head.size:

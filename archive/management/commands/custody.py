@@ -62,6 +62,8 @@ class Command(Base):
             more = report.counts[fault.kind] - 1
             tail = f" ({more:,} more of this kind)" if more else ""
             self.stdout.write(f"BAD  {fault.kind}: {fault.place}: {fault.sentence}{tail}")
+        for what in report.remarks:
+            self.stdout.write(f"NOTE  {what}")
         for what in report.unchecked:
             self.stdout.write(f"COULD NOT CHECK  {what}")
         self.stdout.write(f"Answer: {report.answer}.")
@@ -107,5 +109,6 @@ def _as_json(report: Any) -> str:
             "faults": [vars(fault) for fault in report.faults],
             "counts": dict(report.counts),
             "unchecked": report.unchecked,
+            "remarks": report.remarks,
         }
     )

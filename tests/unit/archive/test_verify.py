@@ -56,10 +56,17 @@ def test_events_without_a_position_are_pending_and_verified(log):
     assert report.answer == "good" and report.pending == 3
 
 
-def test_without_a_checkpoint_a_cut_off_tail_could_not_be_checked():
+def test_without_a_checkpoint_it_says_that_a_cut_off_end_could_not_be_noticed():
     cast.case()
     report = verify()
-    assert report.answer == "could not check" and "cut-off tail" in report.unchecked[0]
+    assert report.answer == "good" and "cut-off end" in report.remarks[0]
+
+
+def test_a_checkpoint_taken_away_is_missed(log):
+    with superuser() as hand:
+        hand.sql("DELETE FROM archive_checkpoint")
+    report = verify()
+    assert report.answer == "bad" and "missing checkpoint" in [fault.kind for fault in report.faults]
 
 
 def test_without_the_key_signatures_could_not_be_checked(log, settings, tmp_path):
@@ -114,6 +121,11 @@ def test_everything_made_good_and_signed_anew_is_found_by_a_checkpoint_kept_else
         hand.put_body(row.pk, canonical(event), rehash=True)
         hand.rehash_chain(log["one"].custody_subject())
         hand.sql("DELETE FROM archive_checkpoint")
+        told = CustodyEvent.objects.get(type="system.checkpoint_signed")
+        other = json.loads(bytes(told.canonical)) | {"type": "system.custody_verified"}
+        hand.put_body(told.pk, canonical(other), rehash=True)
+        hand.sql("UPDATE archive_custodyevent SET type = %s WHERE id = %s", other["type"], told.pk)
+        hand.rehash_chain("system:main")
     sign_checkpoint(actor=Actor.operator())
     assert faults() == {}
     found = faults(known=kept)
@@ -289,7 +301,7 @@ def test_altered_checkpoint(log, fault, alter):
 def test_checkpoint_whose_columns_were_altered(log):
     with superuser() as hand:
         hand.sql("UPDATE archive_checkpoint SET size = size - 1")
-    assert faults().keys() == {"altered checkpoint"}
+    assert faults().keys() == {"altered checkpoint", "missing checkpoint"}
 
 
 def test_checkpoint_signed_with_another_key(log, tmp_path, settings):
