@@ -140,7 +140,7 @@ def _page(
         "rows": rows,
         "form": version,
         "classes": scoring.known_classes(),
-        "used": used,
+        "used": [row | {"words": Analysis.Task(row["task"]).label} for row in used],
         "entries": registry.models(),
         "notice": registry.notice(),
         "history": Criteria.objects.filter(case=case).select_related("by"),
