@@ -11,6 +11,10 @@ APPEND_ONLY = (
     "archive_custodyopening",
     "archive_custodyposition",
     "archive_checkpoint",
+    "archive_cosignature",
+    "archive_timestamp",
+    "archive_mappage",
+    "archive_maphead",
     "archive_acquisition",
     "archive_claim",
     "archive_finding",
@@ -21,25 +25,27 @@ APPEND_ONLY = (
 
 
 def install(connection: Any) -> None:
-    """Create the triggers on an open connection, where they are missing.
+    """Create the triggers on an open connection, where they are missing, on the tables that are there by now.
 
     Called after every migration too: SQLite rebuilds a table that a migration changes, and loses its triggers.
     """
+    present = set(connection.introspection.table_names())
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(
                 "CREATE OR REPLACE FUNCTION amparo_refuse() RETURNS trigger LANGUAGE plpgsql AS "
                 "$$ BEGIN RAISE EXCEPTION 'append-only: % on % is refused', TG_OP, TG_TABLE_NAME; END $$"
             )
-        for table in APPEND_ONLY:
+        for table in (name for name in APPEND_ONLY if name in present):
             for statement in _create(connection.vendor, table):
                 cursor.execute(statement)
 
 
 def remove(connection: Any) -> None:
     """Drop the triggers (reverse of the migration)."""
+    present = set(connection.introspection.table_names())
     with connection.cursor() as cursor:
-        for table in APPEND_ONLY:
+        for table in (name for name in APPEND_ONLY if name in present):
             for name in _names(connection.vendor, table):
                 on = f" ON {table}" if connection.vendor == "postgresql" else ""
                 cursor.execute(f"DROP TRIGGER IF EXISTS {name}{on}")

@@ -53,13 +53,85 @@ class CustodyPosition(LogTable):
     event = models.OneToOneField(CustodyEvent, on_delete=models.PROTECT, related_name="position")
 
 
+class CustodyTile(LogTable):
+    """Up to 256 consecutive node hashes of one level of the Merkle tree (C2SP tlog-tiles, height 8).
+
+    Level 0 holds leaf hashes; a hash of level n is the root of a full tile of level n - 1. Can be rebuilt from the
+    events, which `custody verify` does.
+    """
+
+    level = models.PositiveSmallIntegerField()
+    index = models.PositiveBigIntegerField()
+    hashes = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["level", "index"], name="tile_once")]
+
+
+class MapPage(LogTable):
+    """Sixteen branches of the verifiable map, never changed: a later map shares the pages that stayed the same."""
+
+    content = models.BinaryField()
+
+
+class MapEntry(LogTable):
+    """What the newest map says of one name: how many events its chain had, and the hash of the last."""
+
+    name = models.CharField(max_length=80, unique=True)
+    key = models.CharField(max_length=64, unique=True)
+    key_proof = models.BinaryField()
+    number = models.PositiveBigIntegerField()
+    tip = models.CharField(max_length=64)
+
+
+class MapHead(LogTable):
+    """One version of the verifiable map: it speaks of the events at positions below `size`."""
+
+    size = models.PositiveBigIntegerField(unique=True)
+    entries = models.PositiveBigIntegerField()
+    root = models.CharField(max_length=64)
+    page = models.ForeignKey(MapPage, null=True, on_delete=models.PROTECT, related_name="+")
+    # The event that states the root: only under it is the map pinned by a checkpoint.
+    event = models.OneToOneField(CustodyEvent, on_delete=models.PROTECT, related_name="+")
+
+
 class Checkpoint(LogTable):
     """A signed head: how many events there were and their RFC 6962 root (C2SP tlog-checkpoint)."""
 
     size = models.PositiveBigIntegerField()
     root = models.CharField(max_length=64)
+    # As the log signed it, without cosignatures.
     note = models.TextField()
     signed_at = models.DateTimeField()
+    map = models.ForeignKey(MapHead, null=True, on_delete=models.PROTECT, related_name="checkpoints")
 
     class Meta:
         ordering = ["-pk"]
+
+
+class Cosignature(LogTable):
+    """A witness's signature line over a checkpoint (C2SP tlog-cosignature), and the time that it states."""
+
+    checkpoint = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="cosignatures")
+    witness = models.CharField(max_length=200)
+    line = models.TextField()
+    stated_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["checkpoint", "witness"], name="cosigned_once_by_each_witness")
+        ]
+
+
+class Timestamp(LogTable):
+    """An RFC 3161 time-stamp response (DER) over a checkpoint's note as the log signed it."""
+
+    checkpoint = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="timestamps")
+    authority = models.CharField(max_length=200)
+    response = models.BinaryField()
+    stated_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["checkpoint", "authority"], name="stamped_once_by_each_authority")
+        ]
