@@ -18,7 +18,7 @@ from archive.models.log import (
 )
 from archive.models.people import SignInLink, User
 from archive.models.review import Assignment, Decision, ItemTag, Note, Postponement, Tag
-from archive.models.work import Job, Upload, UploadPart, WorkerBeat
+from archive.models.work import Duty, Job, Upload, UploadPart, WorkerBeat
 
 __all__ = [
     "Acquisition",
@@ -37,6 +37,7 @@ __all__ = [
     "CustodySubject",
     "CustodyTile",
     "Decision",
+    "Duty",
     "Finding",
     "Item",
     "ItemTag",

@@ -13,9 +13,30 @@ from archive.models.people import User
 class Blob(models.Model):
     """Bytes that the vault holds, by content. Technical: what they mean is an Item or a Rendition."""
 
+    class Fixity(models.TextChoices):
+        NEVER = "", _("never checked")
+        GOOD = "good", _("good")
+        BAD = "bad", _("bad")
+        UNREAD = "unread", _("could not be read")
+
     sha256 = models.CharField(max_length=64, primary_key=True)
     size = models.PositiveBigIntegerField()
     stored_at = models.DateTimeField()
+
+    # What the last check of the stored bytes answered, and what that of the second copy did
+    fixity = models.CharField(max_length=6, choices=Fixity, blank=True)
+    checked_at = models.DateTimeField(null=True, db_index=True)
+    copied_at = models.DateTimeField(null=True)
+    copy_fixity = models.CharField(max_length=6, choices=Fixity, blank=True)
+    copy_checked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["fixity", "checked_at"], name="blob_by_fixity"),
+            models.Index(
+                fields=["stored_at"], condition=models.Q(copied_at=None), name="blob_without_second_copy"
+            ),
+        ]
 
 
 class ItemQuerySet(models.QuerySet):

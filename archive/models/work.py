@@ -65,6 +65,17 @@ class WorkerBeat(models.Model):
     beat_at = models.DateTimeField()
 
 
+class Duty(models.Model):
+    """When a periodic duty was last asked for and last done, so that one that did not run can be seen."""
+
+    name = models.CharField(max_length=60, primary_key=True)
+    known_since = models.DateTimeField()
+    asked_at = models.DateTimeField(null=True)
+    done_at = models.DateTimeField(null=True)
+    failed_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True)
+
+
 class Upload(models.Model):
     """A file on its way in by the web (tus 1.0). Its parts lie encrypted in the vault's staging folder."""
 
