@@ -2,7 +2,8 @@
 
 AmparoError
 ├── BadInput            what was given cannot be used as it is                       422
-│   └── LimitExceeded   it breaks a stated limit                                     413
+│   ├── LimitExceeded   it breaks a stated limit                                     413
+│   └── BadProof        a proof of the log does not hold                             422
 ├── NotFound            nothing here by that name, or nothing that you may see       404
 │   └── NotAllowed      the act is not open to this person (looks like NotFound)     404
 ├── Conflict            somebody else changed it first; look again and repeat        409
@@ -41,6 +42,10 @@ class BadInput(AmparoError):
 
 class LimitExceeded(BadInput):
     code, status = "limit-exceeded", 413
+
+
+class BadProof(BadInput):
+    code = "bad-proof"
 
 
 class NotFound(AmparoError):

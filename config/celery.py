@@ -81,12 +81,12 @@ class Clocks(threading.Thread):
         from django.db import close_old_connections, connection
 
         from archive import jobs
-        from archive.custody.sequence import sequence
+        from archive.custody.sequence import advance
 
         last_sweep = 0.0
         while not self.stopped.wait(TICK_S):
             try:
-                sequence()
+                advance()
                 if time.monotonic() - last_sweep > SWEEP_EVERY_S:
                     last_sweep = time.monotonic()
                     jobs.beat_worker(self.worker, self.queues)

@@ -1,13 +1,19 @@
-"""Give recorded events their place in the global order: 0, 1, 2 ... without gaps."""
+"""Give recorded events their place in the global order: 0, 1, 2 ... without gaps; then put them into the tree."""
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Max
 
+from archive.custody import tiles
 from archive.custody.log import recording
 from archive.models import CustodyPending, CustodyPosition
 
 BATCH = 2000
-_LOCK = 0x414D5041524F  # "AMPARO": one sequencer at a time on PostgreSQL; SQLite has one writer anyway
+
+
+def advance() -> int:
+    """Sequence what is recorded and integrate what is sequenced. Returns how many events were integrated."""
+    sequence()
+    return tiles.integrate()
 
 
 def sequence(*, batch: int = BATCH) -> int:
@@ -26,11 +32,8 @@ def sequence(*, batch: int = BATCH) -> int:
 
 def _sequence_batch(batch: int) -> int:
     with transaction.atomic(durable=True):
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
-                if not cursor.fetchone()[0]:
-                    return 0
+        if not tiles.only_sequencer():
+            return 0
         waiting = list(CustodyPending.objects.order_by("event_id").values_list("event_id", flat=True)[:batch])
         if not waiting:
             return 0

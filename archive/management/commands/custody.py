@@ -81,9 +81,9 @@ class Command(Base):
 
     def sequence(self, **_: Any) -> None:
         """Sequence what waits."""
-        from archive.custody.sequence import sequence
+        from archive.custody.sequence import advance
 
-        self.stdout.write(f"{sequence():,} events sequenced.")
+        self.stdout.write(f"{advance():,} events sequenced and integrated.")
 
     def key(self, **_: Any) -> None:
         """Print the log's public key as a C2SP verifier key."""
