@@ -224,7 +224,7 @@ def finish(row: Any) -> bool:
 
 def fail(row: Any, error: BaseException | str, *, last: bool = False) -> None:
     """Give a job back with its error: to be tried again later, or stopped after its last attempt."""
-    kind, words = KINDS.get(row.name), _words(error)
+    kind, words = KINDS.get(row.name), in_words(error)
     if last or kind is None or row.attempts >= kind.attempts:
         _end(row, state="failed", error=words[:MAX_ERROR], finished_at=timezone.now())
         log.error(
@@ -238,7 +238,8 @@ def fail(row: Any, error: BaseException | str, *, last: bool = False) -> None:
         )
 
 
-def _words(error: BaseException | str) -> str:
+def in_words(error: BaseException | str) -> str:
+    """What a person reads about a failure."""
     if isinstance(error, str):
         return error
     return error.sentence if isinstance(error, AmparoError) else f"{type(error).__name__}: {error}"

@@ -1,7 +1,7 @@
 """Celery: the embedded default needs no broker to be installed; CELERY_BROKER_URL switches to Redis or RabbitMQ.
 
-Beside its jobs each worker process keeps three clocks in one thread: its own sign of life, the sequencer of the
-custody log, and the sweeper. They run in every worker; the database lets only one act at a time.
+Beside its jobs each worker process keeps four clocks in one thread: its own sign of life, the sequencer of the
+custody log, the sweeper, and the schedule of periodic duties. They run in every worker; the database lets only one act at a time.
 """
 
 import logging
@@ -70,7 +70,7 @@ app.on_configure.connect(lambda **_: configure(), weak=False)
 
 
 class Clocks(threading.Thread):
-    """Sign of life, sequencer and sweeper of one worker process."""
+    """Sign of life, sequencer, sweeper and schedule of one worker process."""
 
     def __init__(self, name: str, queues: str) -> None:
         super().__init__(name="clocks", daemon=True)
@@ -80,7 +80,7 @@ class Clocks(threading.Thread):
         """Tick until stopped. A fault in a clock is logged and the next tick tries again."""
         from django.db import close_old_connections, connection
 
-        from archive import jobs
+        from archive import jobs, schedule
         from archive.custody.sequence import advance
 
         last_sweep = 0.0
@@ -91,6 +91,7 @@ class Clocks(threading.Thread):
                     last_sweep = time.monotonic()
                     jobs.beat_worker(self.worker, self.queues)
                     jobs.sweep()
+                    schedule.tick()
                     close_old_connections()
             except Exception:  # noqa: BLE001 - the worker outlives a database that is away for a while
                 log.exception("clock failed")
