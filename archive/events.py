@@ -81,6 +81,7 @@ EVENTS: dict[str, EventType] = {
     "system.signed_in": _human("Signed in"),
     "system.signed_out": _human("Signed out"),
     "system.sign_in_link_made": _human_or_operator("A one-time sign-in link was made"),
+    "system.map_root": _any("The root of the verifiable map was stated"),
     "system.checkpoint_signed": _any("A checkpoint was signed"),
     "system.custody_verified": _any("The custody log was verified"),
     "system.fixity_failed": _any("Stored bytes failed their check"),

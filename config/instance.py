@@ -5,6 +5,7 @@ vault/            originals and renditions, encrypted
 keys/secret       the web server's secret: lose it and everybody signs in anew
 keys/vault.key    opens the vault: lose it and every original is lost for good
 keys/signing.key  Ed25519, signs checkpoints and bundles: lose it and new ones bear another name
+keys/map.key      RSA, makes the keys of the log's map: lose it and no further checkpoint can be signed
 staging/          pieces of uploads that are not whole yet, encrypted
 scratch/ broker/ models/ static/ logs/   can all be made again
 """
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from django.conf import settings
 
 from archive import vault
+from archive.custody import map_key
 from archive.errors import KeyUnavailable
 
 FOLDERS = ("keys", "broker", "static", "logs")
@@ -38,6 +40,8 @@ def create() -> None:
         write_private(secret, secrets.token_urlsafe(64).encode() + b"\n")
     if not settings.SIGNING_KEY_FILE.exists():
         write_private(settings.SIGNING_KEY_FILE, new_signing_key())
+    if not settings.MAP_KEY_FILE.exists():
+        write_private(settings.MAP_KEY_FILE, map_key.new_key())
     if not (settings.VAULT_KEY or settings.VAULT_KMS or settings.VAULT_KEY_FILE.exists()):
         if any(path.is_file() for path in settings.VAULT_DIR.rglob("*")):
             raise KeyUnavailable(

@@ -85,6 +85,7 @@ SECRET_KEY = secret_key()
 VAULT_KEY = text("VAULT_KEY") if "VAULT_KEY" in os.environ else ""
 VAULT_KEY_FILE = Path(os.environ.get("VAULT_KEY_FILE") or DATA_DIR / "keys" / "vault.key")
 VAULT_KMS = text("VAULT_KMS")
+MAP_KEY_FILE = Path(os.environ.get("MAP_KEY_FILE") or DATA_DIR / "keys" / "map.key")
 SIGNING_KEY_FILE = Path(os.environ.get("SIGNING_KEY_FILE") or DATA_DIR / "keys" / "signing.key")
 
 # Limits, all stated in docs/install.md

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from archive.errors import KeyUnavailable
 from config import instance
 
-KEYS = ("secret", "vault.key", "signing.key")
+KEYS = ("secret", "vault.key", "signing.key", "map.key")
 
 
 @pytest.fixture
@@ -20,6 +20,7 @@ def folder(settings, tmp_path):
     )
     settings.VAULT_KEY, settings.VAULT_KMS = "", ""
     settings.VAULT_KEY_FILE, settings.SIGNING_KEY_FILE = data / "keys/vault.key", data / "keys/signing.key"
+    settings.MAP_KEY_FILE = data / "keys/map.key"
     return data
 
 
@@ -54,6 +55,7 @@ def test_keys_that_the_environment_gives_are_not_made(folder, settings, tmp_path
     settings.SECRET_KEY, settings.VAULT_KEY = "given" * 12, "given"
     settings.SIGNING_KEY_FILE = tmp_path / "mounted.key"
     settings.SIGNING_KEY_FILE.write_text("given")
+    settings.MAP_KEY_FILE = settings.SIGNING_KEY_FILE
     instance.create()
     assert not list((folder / "keys").iterdir())
     assert settings.SIGNING_KEY_FILE.read_text() == "given"
