@@ -2,13 +2,19 @@
 
 They stop mistakes and ordinary accounts. Whoever owns the database can drop them: what such a person changes is
 found by `custody verify`, not prevented.
+
+One door is left open, and it is narrow: an opening can be deleted when a row of archive_custodyerasure, which is itself
+append-only, says by which certificate event it is destroyed (archive/custody/erasure.py).
 """
 
 from typing import Any
 
+OPENINGS, ERASURES = "archive_custodyopening", "archive_custodyerasure"
+
 APPEND_ONLY = (
     "archive_custodyevent",
     "archive_custodyopening",
+    "archive_custodyerasure",
     "archive_custodyposition",
     "archive_checkpoint",
     "archive_cosignature",
@@ -38,6 +44,9 @@ def install(connection: Any) -> None:
             )
         for table in (name for name in APPEND_ONLY if name in present):
             for statement in _create(connection.vendor, table):
+                cursor.execute(statement)
+        if {OPENINGS, ERASURES} <= present:
+            for statement in _door(connection.vendor):
                 cursor.execute(statement)
 
 
@@ -70,4 +79,24 @@ def _create(vendor: str, table: str) -> list[str]:
         f"CREATE TRIGGER IF NOT EXISTS {table}_no_{act} BEFORE {act.upper()} ON {table} "
         f"BEGIN SELECT RAISE(ABORT, 'append-only: {act} on {table} is refused'); END"
         for act in ("update", "delete")
+    ]
+
+
+def _door(vendor: str) -> list[str]:
+    """In place of the trigger that refuses every DELETE of an opening: one that asks for its erasure's row."""
+    recorded = f"SELECT 1 FROM {ERASURES} WHERE event_id = OLD.event_id AND pointer = OLD.pointer"
+    words = "an opening is deleted only under a recorded erasure"
+    name = f"{OPENINGS}_no_delete"
+    if vendor == "postgresql":
+        return [
+            "CREATE OR REPLACE FUNCTION amparo_refuse_opening() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN IF EXISTS ({recorded}) THEN RETURN OLD; END IF; "
+            f"RAISE EXCEPTION 'append-only: {words}'; END $$",
+            f"CREATE OR REPLACE TRIGGER {name} BEFORE DELETE ON {OPENINGS} "
+            "FOR EACH ROW EXECUTE FUNCTION amparo_refuse_opening()",
+        ]
+    return [
+        f"DROP TRIGGER IF EXISTS {name}",
+        f"CREATE TRIGGER {name} BEFORE DELETE ON {OPENINGS} WHEN NOT EXISTS ({recorded}) "
+        f"BEGIN SELECT RAISE(ABORT, 'append-only: {words}'); END",
     ]

@@ -5,6 +5,7 @@ from archive.models.items import Acquisition, Blob, Claim, Finding, Item, Rendit
 from archive.models.log import (
     Checkpoint,
     Cosignature,
+    CustodyErasure,
     CustodyEvent,
     CustodyOpening,
     CustodyPending,
@@ -17,6 +18,7 @@ from archive.models.log import (
     Timestamp,
 )
 from archive.models.people import SignInLink, User
+from archive.models.retention import Disposal, DisposalItem, Hold
 from archive.models.review import Assignment, Decision, ItemTag, Note, Postponement, Tag
 from archive.models.work import Duty, Job, Upload, UploadPart, WorkerBeat
 
@@ -30,6 +32,7 @@ __all__ = [
     "Checkpoint",
     "Claim",
     "Cosignature",
+    "CustodyErasure",
     "CustodyEvent",
     "CustodyOpening",
     "CustodyPending",
@@ -37,8 +40,11 @@ __all__ = [
     "CustodySubject",
     "CustodyTile",
     "Decision",
+    "Disposal",
+    "DisposalItem",
     "Duty",
     "Finding",
+    "Hold",
     "Item",
     "ItemTag",
     "Job",

@@ -124,6 +124,7 @@ class Source(Custodial):
         "may_be_public",
         "may_go_to_courts",
         "identity_version",
+        "identity_destroyed_at",
         "created_at",
     )
     private = ("pseudonym", "consent_scope", "legal_basis")
@@ -156,6 +157,7 @@ class Source(Custodial):
     identity_key = models.BinaryField(null=True, editable=False)
     identity_sealed = models.BinaryField(null=True, editable=False)
     identity_version = models.PositiveIntegerField(default=0, editable=False)
+    identity_destroyed_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField()
 
     class Meta:

@@ -10,6 +10,15 @@ from archive.models.cases import Case, Source
 from archive.models.people import User
 
 
+class BlobQuerySet(models.QuerySet):
+    """Questions about stored bytes."""
+
+    def expected(self) -> "BlobQuerySet":
+        """Bytes that have to be in the vault: all but those that were disposed of, so far as no item still has them."""
+        held = Item.objects.filter(blob=models.OuterRef("pk"), disposed_at=None)
+        return self.filter(models.Q(destroyed_at=None) | models.Exists(held))
+
+
 class Blob(models.Model):
     """Bytes that the vault holds, by content. Technical: what they mean is an Item or a Rendition."""
 
@@ -29,6 +38,11 @@ class Blob(models.Model):
     copied_at = models.DateTimeField(null=True)
     copy_fixity = models.CharField(max_length=6, choices=Fixity, blank=True)
     copy_checked_at = models.DateTimeField(null=True)
+
+    # When the bytes were destroyed by an approved disposal and no other row named them.
+    destroyed_at = models.DateTimeField(null=True)
+
+    objects = BlobQuerySet.as_manager()
 
     class Meta:
         indexes = [
@@ -51,6 +65,10 @@ class ItemQuerySet(models.QuerySet):
     def holding(self, case: Case, sha256: str) -> "Item | None":
         """The item of a case that has these bytes."""
         return self.filter(case=case, blob_id=sha256).first()
+
+    def held(self) -> "ItemQuerySet":
+        """Items whose bytes have not been disposed of."""
+        return self.filter(disposed_at=None)
 
     def awaiting_review(self) -> "ItemQuerySet":
         """Items on which no decision is in force."""
@@ -84,6 +102,8 @@ class Item(Custodial):
         "examined_at",
         "read_back_at",
         "decision",
+        "disposed_at",
+        "disposal",
     )
     private = ("condition_detail", "file_name")
     derived = ("id", "technical")
@@ -111,6 +131,10 @@ class Item(Custodial):
 
     read_back_at = models.DateTimeField(null=True)
     decision = models.ForeignKey("archive.Decision", null=True, on_delete=models.PROTECT, related_name="+")
+
+    # When its bytes were destroyed, and by which request. Its history stays.
+    disposed_at = models.DateTimeField(null=True)
+    disposal = models.ForeignKey("archive.Disposal", null=True, on_delete=models.PROTECT, related_name="+")
 
     objects = ItemQuerySet.as_manager()
 

@@ -38,6 +38,17 @@ class CustodyOpening(LogTable):
     value = models.JSONField()
 
 
+class CustodyErasure(LogTable):
+    """That an opening was destroyed, by which certificate. Only what stands here can be deleted of the openings."""
+
+    event = models.ForeignKey(CustodyEvent, on_delete=models.PROTECT, related_name="erasures")
+    pointer = models.CharField(max_length=200)
+    certificate = models.ForeignKey(CustodyEvent, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["event", "pointer"], name="opening_destroyed_once")]
+
+
 class CustodyPending(LogTable):
     """Recorded, not yet sequenced. Emptied by the sequencer."""
 
