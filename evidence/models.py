@@ -96,3 +96,8 @@ class BundleItem(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["bundle", "item"], name="item_once_per_bundle")]
+
+
+from evidence.redaction.models import Redaction, RedactionLook  # noqa: E402  part of this floor's tables
+
+__all__ = ["Bundle", "BundleItem", "Redaction", "RedactionLook"]

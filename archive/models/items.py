@@ -273,6 +273,8 @@ class Rendition(OfItem):
         VIEW = "view", _("view")
         POSTER = "poster", _("poster frame")
         PROXY = "proxy", _("proxy video")
+        REDACTED = "redacted", _("redacted")
+        REDACTED_THUMBNAIL = "redacted_thumbnail", _("thumbnail of the redacted")
 
     recorded = (
         "item",
@@ -289,7 +291,7 @@ class Rendition(OfItem):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     item = models.ForeignKey(Item, on_delete=models.PROTECT, related_name="renditions")
-    kind = models.CharField(max_length=10, choices=Kind)
+    kind = models.CharField(max_length=20, choices=Kind)
     original_sha256 = models.CharField(max_length=64)
     recipe = models.CharField(max_length=400)
     blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="renditions")
