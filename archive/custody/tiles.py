@@ -85,7 +85,9 @@ class Tiles:
         key = (level, index)
         hashes = self._held.get(key, b"")
         if len(hashes) < wanted * HASH:
-            row = CustodyTile.objects.filter(level=level, index=index).values_list("hashes", flat=True).first()
+            row = (
+                CustodyTile.objects.filter(level=level, index=index).values_list("hashes", flat=True).first()
+            )
             hashes = bytes(row or b"")
             if len(hashes) < wanted * HASH:
                 raise Damaged(

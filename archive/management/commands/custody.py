@@ -33,6 +33,21 @@ class Command(Base):
             "sequence", help="give waiting events their position now (the worker does so by itself)"
         )
         commands.add_parser("key", help="print the public key that signs checkpoints")
+        publish = commands.add_parser("publish", help="write the log as a folder for any tlog-tiles client")
+        publish.add_argument("dir", type=Path, metavar="DIR", help="a folder of its own; brought up to date")
+        publish.add_argument(
+            "--hashes-only",
+            action="store_true",
+            help="leave the events out (they name ids, times and hashes)",
+        )
+        prove = commands.add_parser("prove", help="print a proof against a checkpoint")
+        prove.add_argument(
+            "what",
+            choices=["event", "history", "file", "consistency"],
+            help="see docs/custody-log.md, Proofs",
+        )
+        prove.add_argument("names", nargs="+", help="POSITION | SUBJECT | SHA256 | OLD NEW")
+        prove.add_argument("--at", type=int, metavar="SIZE", help="against the checkpoint of this size")
 
     def work(self, *, act: str, **options: Any) -> None:
         getattr(self, act)(**options)
@@ -69,15 +84,33 @@ class Command(Base):
         self.stdout.write(f"Answer: {report.answer}.")
 
     def checkpoint(self, *, out: Path | None, **_: Any) -> None:
-        """Sequence what waits, sign the head and print the note."""
-        from archive.custody.checkpoint import sign_checkpoint
-        from archive.custody.sequence import sequence
+        """Publish what is recorded, and print the checkpoint with its cosignatures."""
+        from archive.custody.publish import cosigned_note, publish
 
-        sequence()
-        row = sign_checkpoint(actor=Actor.operator())
+        note = cosigned_note(publish(actor=Actor.operator(), force=True))
         if out:
-            out.write_text(row.note, encoding="utf-8")
-        self.stdout.write(row.note, ending="")
+            out.write_text(note, encoding="utf-8")
+        self.stdout.write(note, ending="")
+
+    def publish(self, *, dir: Path, hashes_only: bool, **_: Any) -> None:
+        """Publish what is recorded, and write it."""
+        from archive.custody import publish_dir
+        from archive.custody.publish import publish
+
+        publish(actor=Actor.operator())
+        row = publish_dir.write(dir, entries=not hashes_only)
+        told = (
+            ""
+            if hashes_only
+            else " The events name no person, but ids, times, file hashes and who has which role."
+        )
+        self.stdout.write(f"{row.size:,} events are in {dir}, under one checkpoint.{told}")
+
+    def prove(self, *, what: str, names: list[str], at: int | None, **_: Any) -> None:
+        """Print a proof: a tlog-proof file for an event, JSON for the others."""
+        from archive.custody import showing
+
+        self.stdout.write(showing.show(what, names, at=at), ending="")
 
     def sequence(self, **_: Any) -> None:
         """Sequence what waits."""
