@@ -35,6 +35,8 @@ class Blob(models.Model):
     # What the last check of the stored bytes answered, and what that of the second copy did
     fixity = models.CharField(max_length=6, choices=Fixity, blank=True)
     checked_at = models.DateTimeField(null=True, db_index=True)
+    # Damaged bytes wait in the vault's quarantine under this name until good ones are back in their place
+    set_aside = models.CharField(max_length=100, blank=True)
     copied_at = models.DateTimeField(null=True)
     copy_fixity = models.CharField(max_length=6, choices=Fixity, blank=True)
     copy_checked_at = models.DateTimeField(null=True)
