@@ -13,7 +13,7 @@ Three answers: good, bad, could not check.
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,12 +25,14 @@ from django.apps import apps
 from django.conf import settings
 from django.db import connection, models, transaction
 
+from archive.custody import erasure
 from archive.custody.canonical import ZERO_HASH, canonical, commitment, event_hash, plain
 from archive.custody.checkpoint import Parsed, parse_note, public_bytes, signed_by, signing_key
 from archive.custody.tree import Head
 from archive.errors import BadInput, KeyUnavailable
 from archive.models import (
     Checkpoint,
+    CustodyErasure,
     CustodyEvent,
     CustodyOpening,
     CustodyPending,
@@ -64,6 +66,7 @@ class Report:
     rows: int = 0
     openings: int = 0
     unopened: int = 0
+    destroyed: int = 0  # openings erased under a certificate
     faults: list[Fault] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     unchecked: list[str] = field(default_factory=list)
@@ -272,6 +275,8 @@ class _Walk:
                 "lost pending mark", "the sequencer's list", f"{unplaced + both} events are not as it says"
             )
         self.rows.compare()
+        for place, sentence in erasure.faults():
+            self.report.add("unrecorded erasure", place, sentence)
         there = set(Checkpoint.objects.values_list("size", "root"))
         for checkpoint, place in self.signed.items():
             if checkpoint not in there:
@@ -297,15 +302,17 @@ class _Walk:
 
 def _check_chunk(report: Report, chunk: list[Row], chains: "_Chains", rows: "_Rows") -> None:
     openings: dict[int, list[tuple[str, str, Any]]] = defaultdict(list)
-    for pk, pointer, salt, value in CustodyOpening.objects.filter(
-        event__in=[r.pk for r in chunk]
-    ).values_list("event_id", "pointer", "salt", "value"):
+    openings_of = [row.pk for row in chunk]
+    for pk, pointer, salt, value in CustodyOpening.objects.filter(event__in=openings_of).values_list(
+        "event_id", "pointer", "salt", "value"
+    ):
         openings[pk].append((pointer, salt, value))
+    erased = Counter(CustodyErasure.objects.filter(event__in=openings_of).values_list("event_id", flat=True))
     for row in chunk:
         report.events += 1
         event = _check_event(report, row)
         chains.take(row, event)
-        opened = _open(report, row, event, openings.get(row.pk, []))
+        opened = _open(report, row, event, openings.get(row.pk, []), erased[row.pk])
         if event is not None:
             rows.fold(event, opened)
 
@@ -377,9 +384,13 @@ class _Chains:
 
 
 def _open(
-    report: Report, row: Row, event: dict[str, Any] | None, openings: list[tuple[str, str, Any]]
+    report: Report,
+    row: Row,
+    event: dict[str, Any] | None,
+    openings: list[tuple[str, str, Any]],
+    erased: int,
 ) -> dict[str, Any]:
-    """Step 5. Return the opened values by pointer."""
+    """Step 5. Return the opened values by pointer. `erased`: how many were destroyed under a certificate."""
     opened: dict[str, Any] = {}
     for pointer, salt, value in openings:
         report.openings += 1
@@ -394,7 +405,8 @@ def _open(
     if event is not None:
         made = bytes(row.canonical).count(b'"commitment":"')  # in a string the quotes would be escaped
         sealed = row.type == "source.identity_set"  # its opening lies in the sealed identity alone
-        report.unopened += max(0, made - sealed - len(opened))
+        report.destroyed += erased
+        report.unopened += max(0, made - sealed - erased - len(opened))
     return opened
 
 
