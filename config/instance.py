@@ -4,7 +4,8 @@ db.sqlite3        cases, people, custody log (unless DATABASE_URL names a server
 vault/            originals and renditions, encrypted
 keys/secret       the web server's secret: lose it and everybody signs in anew
 keys/vault.key    opens the vault: lose it and every original is lost for good
-keys/signing.key  Ed25519, signs checkpoints and bundles: lose it and new ones bear another name
+keys/signing.key  Ed25519, signs checkpoints and bundles: lose it and nobody can tell that a later key is yours
+keys/signing-ml-dsa.key  ML-DSA-44, signs checkpoints beside it
 keys/map.key      RSA, makes the keys of the log's map: lose it and no further checkpoint can be signed
 staging/          pieces of uploads that are not whole yet, encrypted
 scratch/ broker/ models/ static/ logs/   can all be made again
@@ -20,6 +21,7 @@ from django.conf import settings
 
 from archive import vault
 from archive.custody import map_key
+from archive.custody.signers import create_key_file
 from archive.errors import KeyUnavailable
 
 FOLDERS = ("keys", "broker", "static", "logs")
@@ -38,8 +40,10 @@ def create() -> None:
     secret = data / "keys" / "secret"
     if settings.SECRET_KEY.startswith("insecure") and not secret.exists():
         write_private(secret, secrets.token_urlsafe(64).encode() + b"\n")
-    if not settings.SIGNING_KEY_FILE.exists():
+    if not (settings.SIGNING_KMS or settings.SIGNING_KEY_FILE.exists()):
         write_private(settings.SIGNING_KEY_FILE, new_signing_key())
+        if not settings.SIGNING_ML_DSA_KEY_FILE.exists():
+            create_key_file(settings.SIGNING_ML_DSA_KEY_FILE, "ml-dsa-44")
     if not settings.MAP_KEY_FILE.exists():
         write_private(settings.MAP_KEY_FILE, map_key.new_key())
     if not (settings.VAULT_KEY or settings.VAULT_KMS or settings.VAULT_KEY_FILE.exists()):

@@ -87,6 +87,17 @@ VAULT_KEY_FILE = Path(os.environ.get("VAULT_KEY_FILE") or DATA_DIR / "keys" / "v
 VAULT_KMS = text("VAULT_KMS")
 MAP_KEY_FILE = Path(os.environ.get("MAP_KEY_FILE") or DATA_DIR / "keys" / "map.key")
 SIGNING_KEY_FILE = Path(os.environ.get("SIGNING_KEY_FILE") or DATA_DIR / "keys" / "signing.key")
+SIGNING_ML_DSA_KEY_FILE = Path(
+    os.environ.get("SIGNING_ML_DSA_KEY_FILE") or SIGNING_KEY_FILE.with_name("signing-ml-dsa.key")
+)
+SIGNING_KMS = text("SIGNING_KMS")
+POLICY_FILE = Path(os.environ["AMPARO_POLICY_FILE"]) if os.environ.get("AMPARO_POLICY_FILE") else None
+TIMESTAMP_URLS = tuple(text("AMPARO_TIMESTAMP_URLS").replace(",", " ").split())
+TIMESTAMP_CERTIFICATES = (
+    Path(os.environ["AMPARO_TIMESTAMP_CERTIFICATES"])
+    if os.environ.get("AMPARO_TIMESTAMP_CERTIFICATES")
+    else None
+)
 
 # Limits, all stated in docs/install.md
 UPLOAD_LIMIT = number("AMPARO_UPLOAD_LIMIT", 64 * 1024**3)
