@@ -11,17 +11,16 @@ from django.db import models
 from django.utils import timezone
 
 from archive import jobs
+from archive.custody import store
 from archive.custody.actor import Actor
-from archive.custody.canonical import ZERO_HASH, event_hash
 from archive.custody.log import (
     clean_row,
-    compose,
+    next_event,
     recording,
     require_entitled,
     require_transaction,
     row_payload,
 )
-from archive.models import CustodyEvent, CustodyOpening, CustodyPending, CustodySubject
 from archive.models.base import Custodial
 
 M = TypeVar("M", bound=Custodial)
@@ -69,55 +68,18 @@ class Batch:
         with recording():
             for model, rows in self._rows.items():
                 model._base_manager.bulk_create(rows)
-            events, openings = self._chained(timezone.now())
-            CustodyEvent.objects.bulk_create(events)
-            CustodyPending.objects.bulk_create([CustodyPending(event=event) for event in events])
-            CustodyOpening.objects.bulk_create(
-                CustodyOpening(event=event, pointer=pointer, salt=salt, value=value)
-                for event, opened in zip(events, openings, strict=True)
-                for pointer, salt, value in opened
+            tips = store.lock(sorted({told.subject for told in self._told}))
+            moment = timezone.now()
+            store.append(
+                [self._next(told, tips[told.subject], moment) for told in self._told], [*tips.values()]
             )
         jobs.follow_all([(told.event, told.about) for told in self._told])
 
-    def _chained(self, moment: datetime) -> tuple[list[CustodyEvent], list[list]]:
-        """Lock the subjects, put the events at the ends of their chains, move the tips."""
-        names = sorted({told.subject for told in self._told})
-        locked = CustodySubject.objects.select_for_update().filter(name__in=names).order_by("name")
-        tips = {tip.name: tip for tip in locked}
-        new = [CustodySubject(name=name, length=0, tip=ZERO_HASH) for name in names if name not in tips]
-        tips |= {tip.name: tip for tip in new}
-        events, openings = [], []
-        for told in self._told:
-            tip, payload = tips[told.subject], told.payload
-            if told.is_row:
-                fields = [*told.about.recorded, *told.about.private]
-                payload = row_payload(told.about, fields, told.payload)
-            body, opened = compose(
-                tip.name,
-                tip.length + 1,
-                tip.tip,
-                event=told.event,
-                moment=moment,
-                actor=self.actor,
-                reason=told.reason,
-                payload=payload,
-            )
-            tip.length, tip.tip = tip.length + 1, event_hash(body).hex()
-            events.append(
-                CustodyEvent(
-                    subject=tip.name,
-                    number=tip.length,
-                    type=told.event,
-                    time=moment,
-                    canonical=body,
-                    hash=tip.tip,
-                )
-            )
-            openings.append(opened)
-        CustodySubject.objects.bulk_create(
-            new
-        )  # who met a name at the same time ends at its unique constraint
-        for tip in tips.values():
-            if tip not in new:
-                CustodySubject.objects.filter(pk=tip.pk).update(length=tip.length, tip=tip.tip)
-        return events, openings
+    def _next(self, told: _Told, tip: store.Tip, moment: datetime) -> store.Recorded:
+        """The event at the end of its chain; `tip` moves to it."""
+        payload = told.payload
+        if told.is_row:
+            payload = row_payload(told.about, [*told.about.recorded, *told.about.private], payload)
+        return next_event(
+            tip, event=told.event, moment=moment, actor=self.actor, reason=told.reason, payload=payload
+        )

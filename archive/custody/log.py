@@ -20,10 +20,10 @@ from django.db import connection, models
 from django.utils import timezone
 
 from archive import jobs
+from archive.custody import store
 from archive.custody.actor import Actor, is_unattended
 from archive.custody.canonical import (
     MAX_EVENT_BYTES,
-    ZERO_HASH,
     canonical,
     commitment,
     event_hash,
@@ -171,10 +171,30 @@ def record(
     require_transaction()
     require_entitled(event, actor)
     name = subject if isinstance(subject, str) else subject.custody_subject()
-    tip = _lock(name)
-    moment = clock()
+    with recording():
+        tip = store.lock([name])[name]
+        moment = clock()
+        told = next_event(
+            tip, event=event, moment=moment, actor=actor, reason=reason, payload=payload, salt=salt
+        )
+        key = store.append([told], [tip])[0]
+    jobs.follow(event, row if row is not None else subject)
+    return stored(key, told)
+
+
+def next_event(
+    tip: store.Tip,
+    *,
+    event: str,
+    moment: datetime,
+    actor: Actor,
+    reason: str = "",
+    payload: dict | None = None,
+    salt: Callable[[], str] = lambda: secrets.token_hex(32),
+) -> store.Recorded:
+    """Compose the event that comes after `tip`, and move `tip` (the object, not the row) to it."""
     body, openings = compose(
-        name,
+        tip.name,
         tip.length + 1,
         tip.tip,
         event=event,
@@ -184,10 +204,17 @@ def record(
         payload=payload,
         salt=salt,
     )
-    return _append(tip, event, moment, body, openings, row if row is not None else subject)
+    tip.length, tip.tip = tip.length + 1, event_hash(body).hex()
+    return store.Recorded(tip.name, tip.length, event, moment, body, tip.tip, openings)
 
 
-Opening = tuple[str, str, Any]  # pointer, salt, value
+def stored(key: int, told: store.Recorded) -> models.Model:
+    """The row of an event that was just stored."""
+    from archive.models import CustodyEvent
+
+    row = CustodyEvent(key, told.subject, told.number, told.type, told.time, told.canonical, told.hash)
+    row._state.adding, row._state.db = False, connection.alias
+    return row
 
 
 def compose(
@@ -201,9 +228,9 @@ def compose(
     reason: str = "",
     payload: dict | None = None,
     salt: Callable[[], str] = lambda: secrets.token_hex(32),
-) -> tuple[bytes, list[Opening]]:
+) -> tuple[bytes, list[store.Opening]]:
     """The canonical bytes of an event, and what its commitments open to. Raises BadInput when it is too large."""
-    openings: list[Opening] = []
+    openings: list[store.Opening] = []
 
     def hide(value: Any, pointer: str) -> Any:
         if isinstance(value, Private):
@@ -245,38 +272,6 @@ def compose(
 def _escaped(key: str) -> str:
     """One step of an RFC 6901 pointer."""
     return key.replace("~", "~0").replace("/", "~1")
-
-
-def _lock(name: str) -> models.Model:
-    from archive.models import CustodySubject
-
-    tip = CustodySubject.objects.select_for_update().filter(name=name).first()
-    if tip is None:
-        with recording():
-            CustodySubject.objects.bulk_create(
-                [CustodySubject(name=name, length=0, tip=ZERO_HASH)], ignore_conflicts=True
-            )
-        tip = CustodySubject.objects.select_for_update().get(name=name)
-    return tip
-
-
-def _append(
-    tip: models.Model, event: str, moment: datetime, body: bytes, openings: list, follow: "models.Model | str"
-) -> models.Model:
-    from archive.models import CustodyEvent, CustodyOpening, CustodyPending, CustodySubject
-
-    digest = event_hash(body).hex()
-    with recording():
-        row = CustodyEvent.objects.create(
-            subject=tip.name, number=tip.length + 1, type=event, time=moment, canonical=body, hash=digest
-        )
-        CustodyPending.objects.create(event=row)
-        CustodySubject.objects.filter(pk=tip.pk).update(length=tip.length + 1, tip=digest)
-        CustodyOpening.objects.bulk_create(
-            CustodyOpening(event=row, pointer=p, salt=s, value=v) for p, s, v in openings
-        )
-    jobs.follow(event, follow)
-    return row
 
 
 def require_transaction() -> None:
