@@ -60,6 +60,7 @@ __all__ = [
     "default_ring",
     "default_staging",
     "default_vault",
+    "destroy",
     "empty_scratch",
     "name_of",
     "names",
@@ -106,6 +107,11 @@ def put(
 def open(sha256: str) -> VaultReader:
     """See Vault.open."""
     return default_vault().open(sha256)
+
+
+def destroy(sha256: str) -> bool:
+    """See Vault.destroy."""
+    return default_vault().destroy(sha256)
 
 
 def check(sha256: str, *, progress: Progress = silent) -> None:

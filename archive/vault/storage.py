@@ -1,7 +1,7 @@
 """Where the vault's bytes lie. `Storage` is what any place must offer; `Folder` is a local folder.
 
 A storage knows nothing of keys or hashes: it keeps immutable blobs under names, and beside each one small
-file with its wrapped key, which rotation replaces. It offers no way to delete a blob.
+file with its wrapped key, which rotation replaces. A blob is removed by an approved disposal alone.
 """
 
 import fcntl
@@ -71,6 +71,9 @@ class Storage(Protocol):
 
     def replace_small(self, name: str, data: bytes) -> None:
         """Durable and atomic: a reader sees the old bytes or the new ones."""
+
+    def remove(self, name: str) -> bool:
+        """Remove a blob and its wrapped keys, durably; False where the blob was gone. Harmless twice."""
 
 
 class Folder:
@@ -144,12 +147,23 @@ class Folder:
         self._place(name, data)
         _sync_folder(self.path(name).parent)
 
-    def remove(self, name: str) -> None:
-        """Remove a file, then its wrapped key. For staging alone: no verb of the vault leads here."""
+    def remove(self, name: str) -> bool:
+        """Remove a file, then its wrapped key, durably; False where the file was gone. Harmless twice.
+
+        For staging, and for `Vault.destroy`.
+        """
         path = self.path(name)
-        path.unlink(missing_ok=True)
-        for key in path.parent.glob(f"{name}.*.key"):
-            key.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # who stores the same bytes sees them, or sees them gone
+            there = path.exists()
+            path.unlink(missing_ok=True)
+            for key in path.parent.glob(f"{name}.*.key"):
+                key.unlink(missing_ok=True)
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return there
 
     def path(self, name: str) -> Path:
         """Where a file of the vault lies."""
