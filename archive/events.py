@@ -89,6 +89,7 @@ EVENTS: dict[str, EventType] = {
     "source.identity_set": _human_or_operator("The source's identity was recorded, sealed"),
     "source.identity_rewrapped": _human_or_operator("The key of the sealed identity was wrapped anew"),
     "source.identity_seen": _human("The source's identity was seen"),
+    "source.consent_overridden": _human_or_operator("Given out although its consent stands against it"),
     "source.destruction_requested": _human("The destruction of the source's identity was requested"),
     "source.destruction_withdrawn": _human("The request to destroy the source's identity was withdrawn"),
     "source.destruction_declined": _human("Another person declined to destroy the source's identity"),
@@ -97,9 +98,12 @@ EVENTS: dict[str, EventType] = {
     "source.log_read": _human("The custody log was read"),
     # bundle
     "bundle.requested": _human_or_operator("A bundle was requested"),
+    "bundle.volume_built": _any("A volume of the bundle was built"),
     "bundle.built": _any("The bundle was built"),
     "bundle.failed": _any("The bundle could not be built"),
+    "bundle.cancelled": _human_or_operator("The bundle was cancelled"),
     "bundle.downloaded": _human("The bundle was downloaded"),
+    "bundle.disclosed": _human_or_operator("The bundle was disclosed"),
     # system
     "system.person_added": _human_or_operator("A person was added"),
     "system.person_changed": _human_or_operator("A person's account changed"),

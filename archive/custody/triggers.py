@@ -27,6 +27,9 @@ APPEND_ONLY = (
     "archive_note",
     "archive_decision",
     "archive_postponement",
+    "evidence_bundlevolume",
+    "evidence_consentoverride",
+    "evidence_disclosurerecord",
 )
 
 

@@ -24,7 +24,7 @@ from django.utils import timezone
 from archive import access, annotate, custody, vault
 from archive.custody import Actor
 from archive.models import Blob, CaseGrant, Job, Rendition, Upload
-from evidence.models import Bundle
+from evidence.models import Bundle, BundleVolume
 from tests import cast
 
 pytestmark = pytest.mark.django_db
@@ -282,14 +282,25 @@ def _bundle(case, item) -> Bundle:
         item_count=1,
         items_sha256=hashlib.sha256(f"{item.pk}\n".encode()).hexdigest(),
         key="0" * 64,
-        destination=Bundle.Destination.VAULT,
+        kept=Bundle.Kept.VAULT,
         requested_at=timezone.now(),
         state=Bundle.State.BUILT,
-        blob_id=item.sha256,
         size=item.size,
     )
+    volume = BundleVolume(
+        bundle=row,
+        number=1,
+        of=1,
+        item_count=1,
+        size=item.size,
+        blob_id=item.sha256,
+        statement_sha256="0" * 64,
+        built_at=timezone.now(),
+    )
     with transaction.atomic():
-        return custody.write(row, event="bundle.requested", actor=Actor.operator())
+        custody.write(row, event="bundle.requested", actor=Actor.operator())
+        custody.write(volume, event="bundle.volume_built", actor=Actor.operator())
+    return row
 
 
 def absent(name: str, value: Any) -> Any:

@@ -272,6 +272,9 @@ def test_the_database_itself_refuses_to_change_history(rows, table, act):
                 "archive_finding",
                 "archive_decision",
                 "archive_postponement",
+                "evidence_bundlevolume",
+                "evidence_consentoverride",
+                "evidence_disclosurerecord",
             }
             return  # nothing in it for a row trigger to refuse; that the trigger is there is tested above
         column = "event_id" if table == "archive_custodyposition" else "id"
