@@ -20,10 +20,11 @@ from archive.models.log import (
 from archive.models.people import SignInLink, User
 from archive.models.retention import Disposal, DisposalItem, Hold
 from archive.models.review import Assignment, Decision, ItemTag, Note, Postponement, Tag
-from archive.models.work import Duty, Job, Upload, UploadPart, WorkerBeat
+from archive.models.work import Alarm, Duty, Job, Upload, UploadPart, WorkerBeat
 
 __all__ = [
     "Acquisition",
+    "Alarm",
     "Assignment",
     "Blob",
     "Case",

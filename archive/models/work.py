@@ -76,6 +76,26 @@ class Duty(models.Model):
     error = models.TextField(blank=True)
 
 
+class Alarm(models.Model):
+    """Something wrong with the archive, since when, and until when. `about` and `kind` name it once while it lasts."""
+
+    kind = models.CharField(max_length=40)
+    about = models.CharField(max_length=400, blank=True)
+    raised_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    mailed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-raised_at", "-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "about"],
+                condition=models.Q(ended_at=None),
+                name="alarm_once_while_it_lasts",
+            )
+        ]
+
+
 class Upload(models.Model):
     """A file on its way in by the web (tus 1.0). Its parts lie encrypted in the vault's staging folder."""
 
