@@ -6,7 +6,7 @@ Secrets are taken from NAME or from a file named in NAME_FILE. docs/install.md l
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import dj_database_url
 from csp.constants import NONCE, NONE, SELF
@@ -103,6 +103,20 @@ TIMESTAMP_CERTIFICATES = (
 UPLOAD_LIMIT = number("AMPARO_UPLOAD_LIMIT", 64 * 1024**3)
 SANDBOX = choice("AMPARO_SANDBOX", "bwrap", ("bwrap",))
 MODEL_MIRROR = text("MODEL_MIRROR")
+
+# What the archive says of itself
+PUBLISH_MINUTES = number("AMPARO_PUBLISH_MINUTES", 5) or 5
+ALARM_RECIPIENTS = [address for address in text("AMPARO_ALARM_EMAIL").replace(" ", "").split(",") if address]
+METRICS_TOKEN = text("AMPARO_METRICS_TOKEN")
+_mail = urlsplit(text("AMPARO_SMTP") or "smtp://localhost")
+_MAIL_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+if _mail.scheme not in _MAIL_PORTS or not _mail.hostname:
+    raise ImproperlyConfigured("AMPARO_SMTP is smtp://, smtp+starttls:// or smtps:// and a host.")
+EMAIL_HOST, EMAIL_PORT = _mail.hostname, _mail.port or _MAIL_PORTS[_mail.scheme]
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(_mail.username or ""), unquote(_mail.password or "")
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.scheme == "smtp+starttls", _mail.scheme == "smtps"
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = text("AMPARO_MAIL_FROM", f"amparo@{NAME_IN_LOG}")
 
 # Databases and broker
 DATABASE_URL = text("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
