@@ -266,6 +266,14 @@ class Finding(Statement):
     basis = models.CharField(max_length=4000)
 
 
+class RenditionManager(models.Manager):
+    """Those whose bytes are there."""
+
+    def get_queryset(self) -> models.QuerySet:
+        """All but those that were destroyed with their original; their rows stay, as history does."""
+        return super().get_queryset().filter(destroyed_at=None)
+
+
 class Rendition(OfItem):
     """A picture or video made from an original, tied to its hash and to the recipe that made it."""
 
@@ -288,6 +296,7 @@ class Rendition(OfItem):
         "width",
         "height",
         "made_at",
+        "destroyed_at",
     )
     derived = ("id",)
 
@@ -301,8 +310,15 @@ class Rendition(OfItem):
     width = models.PositiveIntegerField(null=True)
     height = models.PositiveIntegerField(null=True)
     made_at = models.DateTimeField()
+    destroyed_at = models.DateTimeField(null=True)
+
+    objects = RenditionManager()
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["item", "kind", "recipe"], name="rendition_once_per_recipe")
+            models.UniqueConstraint(
+                fields=["item", "kind", "recipe"],
+                condition=models.Q(destroyed_at=None),
+                name="rendition_once_per_recipe",
+            )
         ]
