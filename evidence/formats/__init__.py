@@ -6,38 +6,26 @@ bundle gives the same bytes. Adding one: a file here, and a line in FORMATS.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from evidence.formats import profile
+from evidence.formats import case_uco, profile, rocrate
+from evidence.formats.facts import BundleFacts
+from evidence.formats.held import INTERCHANGE
 
-
-@dataclass(frozen=True)
-class BundleFacts:
-    """What a format needs to know beyond the files of data/metadata and data/custody."""
-
-    bundle: str  # UUID of the bundle
-    name: str  # of the bag's folder
-    requested_at: str  # UTC with microseconds, as the log writes it; stands for "now" everywhere
-    software: str  # name and version, with a space between
-    log: str  # the log's origin, as checkpoints name it
-    key: str  # fingerprint of the signing key
-    disclosed: tuple[str, ...]  # groups of evidence.disclosure
-    items: int  # entries of metadata/items.json
-    volume: int = 1  # this bag among those of the bundle
-    volumes: int = 1
-
+__all__ = ["BundleFacts", "bag_info", "tags", "write_all"]
 
 Format = Callable[[Path, BundleFacts], None]
 
-FORMATS: tuple[Format, ...] = ()
+# RO-Crate is last: it names the files of the others.
+FORMATS: tuple[Format, ...] = (case_uco.write, rocrate.write)
 
 
 def write_all(data: Path, about: BundleFacts) -> None:
     """Write every format into the bundle's data folder, where data/metadata and data/custody are complete.
 
-    Originals and the report need not be there; the files that `evidence.report.names` lists will be.
+    Originals and the report need not be there; `about.reports` names the files that it will have.
     """
+    (data / INTERCHANGE).mkdir()
     for write in FORMATS:
         write(data, about)
 
