@@ -85,6 +85,13 @@ SECRET_KEY = secret_key()
 VAULT_KEY = text("VAULT_KEY") if "VAULT_KEY" in os.environ else ""
 VAULT_KEY_FILE = Path(os.environ.get("VAULT_KEY_FILE") or DATA_DIR / "keys" / "vault.key")
 VAULT_KMS = text("VAULT_KMS")
+SECOND_COPY = text("AMPARO_SECOND_COPY")
+SECOND_COPY_ACCOUNT = (
+    text("AMPARO_SECOND_COPY_ENDPOINT"),
+    text("AMPARO_SECOND_COPY_REGION", "us-east-1"),
+    text("AMPARO_SECOND_COPY_KEY_ID"),
+    text("AMPARO_SECOND_COPY_SECRET"),
+)
 MAP_KEY_FILE = Path(os.environ.get("MAP_KEY_FILE") or DATA_DIR / "keys" / "map.key")
 SIGNING_KEY_FILE = Path(os.environ.get("SIGNING_KEY_FILE") or DATA_DIR / "keys" / "signing.key")
 SIGNING_ML_DSA_KEY_FILE = Path(
@@ -101,6 +108,10 @@ TIMESTAMP_CERTIFICATES = (
 
 # Limits, all stated in docs/install.md
 UPLOAD_LIMIT = number("AMPARO_UPLOAD_LIMIT", 64 * 1024**3)
+SCRATCH_LIMIT = number("AMPARO_SCRATCH_LIMIT", 2 * UPLOAD_LIMIT)
+RESERVE = number("AMPARO_RESERVE", 0) if text("AMPARO_RESERVE") else None  # none: see archive/vault/room.py
+FIXITY_DAYS = number("AMPARO_FIXITY_DAYS", 90)
+FIXITY_RATE = number("AMPARO_FIXITY_RATE", 50_000_000)
 SANDBOX = choice("AMPARO_SANDBOX", "bwrap", ("bwrap",))
 MODEL_MIRROR = text("MODEL_MIRROR")
 

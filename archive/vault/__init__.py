@@ -2,7 +2,10 @@
 
 cobblestone.py  one message in chunks, opened at any place
 keys.py         key-encryption keys: file, environment, KMS plug-in
-storage.py      where bytes lie: a local folder today
+storage.py      where bytes lie: a local folder
+bucket.py       an S3-compatible store, for a second copy
+room.py         the reserve on each disk that intake leaves alone
+second.py       the second copy: written, read back, given back
 intake.py       one pass over what comes in
 reader.py       reading from any place
 sealed.py       files under wrapped keys: sealing, opening, renewing the wrap
@@ -20,6 +23,7 @@ from typing import BinaryIO
 
 from django.conf import settings
 
+from archive.vault.bucket import Account, Bucket
 from archive.vault.intake import Progress, silent
 from archive.vault.keys import (
     FileRing,
@@ -32,11 +36,13 @@ from archive.vault.keys import (
     ring_of_plugin,
 )
 from archive.vault.reader import VaultReader
+from archive.vault.room import Room
 from archive.vault.scratch import empty_scratch as _empty_scratch
 from archive.vault.scratch import scratch
 from archive.vault.sealed import Rotated, Stored
+from archive.vault.second import SecondCopy
 from archive.vault.staging import Staging
-from archive.vault.storage import Folder, Storage
+from archive.vault.storage import Folder, Storage, Unreachable
 from archive.vault.store import Vault
 
 __all__ = [
@@ -49,9 +55,11 @@ __all__ = [
     "Progress",
     "Ring",
     "Rotated",
+    "SecondCopy",
     "Staging",
     "Storage",
     "Stored",
+    "Unreachable",
     "Vault",
     "VaultReader",
     "check",
@@ -69,6 +77,7 @@ __all__ = [
     "put",
     "rotate",
     "scratch",
+    "second_copy",
     "silent",
 ]
 
@@ -88,6 +97,12 @@ def default_staging() -> Staging:
     """Where parts of uploads wait: `staging/` in the vault's folder, under the same keys."""
     key_file = Path(settings.VAULT_KEY_FILE)
     return _staging(Path(settings.VAULT_DIR), settings.VAULT_KEY, key_file, settings.VAULT_KMS)
+
+
+def second_copy() -> SecondCopy | None:
+    """The second copy that AMPARO_SECOND_COPY names, or None. Nothing is asked of that place yet."""
+    address = settings.SECOND_COPY
+    return _second(address, settings.SECOND_COPY_ACCOUNT, default_vault()) if address else None
 
 
 def put(
@@ -110,7 +125,11 @@ def open(sha256: str) -> VaultReader:
 
 
 def destroy(sha256: str) -> bool:
-    """See Vault.destroy."""
+    """See Vault.destroy; the second copy first. Raises Unreachable where that one does not answer."""
+    second = second_copy()
+    if second is not None:
+        second.require()
+        second.vault.destroy(sha256)
     return default_vault().destroy(sha256)
 
 
@@ -153,12 +172,25 @@ def empty_scratch() -> int:
 
 @lru_cache(maxsize=2)
 def _vault(folder: Path, key: str, key_file: Path, kms: str) -> Vault:
-    return Vault(Folder(folder), _ring(key, key_file, kms))
+    return Vault(Folder(folder, room=_room()), _ring(key, key_file, kms))
 
 
 @lru_cache(maxsize=2)
 def _staging(folder: Path, key: str, key_file: Path, kms: str) -> Staging:
-    return Staging(Folder(folder / "staging"), _ring(key, key_file, kms))
+    return Staging(Folder(folder / "staging", room=_room()), _ring(key, key_file, kms))
+
+
+@lru_cache(maxsize=2)
+def _second(address: str, account: tuple[str, str, str, str], held: Vault) -> SecondCopy:
+    if address.startswith("s3://"):
+        bucket, _, prefix = address.removeprefix("s3://").partition("/")
+        return SecondCopy(held, Bucket(bucket, prefix, Account(*account)))
+    return SecondCopy(held, Folder(Path(address)))
+
+
+def _room() -> Room:
+    """The vault's own disk, and the one with the instance's database, logs and messages."""
+    return Room(settings.RESERVE, beside=[Path(settings.DATA_DIR)])
 
 
 def _ring(key: str, key_file: Path, kms: str) -> Ring:

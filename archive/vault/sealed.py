@@ -85,7 +85,7 @@ class Sealed:
         salt, key = self._random(SALT), self._random(KEY)
         message = Message(key=key, salt=salt, context=self.context)
         try:
-            draft = None if held else self._storage.draft()
+            draft = None if held else self._storage.draft(expected_size or 0)
             try:
                 digest, size = pour(stream, draft, message, expected_size, limit, progress)
                 if expected_size is not None and size != expected_size:
@@ -136,7 +136,10 @@ class Sealed:
         return reader
 
     def _data_key(self, name: str, salt: bytes) -> bytes:
-        key_name = key_name_of(name, salt)
+        return self.key_of(key_name_of(name, salt))
+
+    def key_of(self, key_name: str) -> bytes:
+        """The data key in a small file. Raises Unauthentic, Damaged, KeyUnavailable."""
         try:
             record = parse_record(self._storage.read_small(key_name))
         except FileNotFoundError:

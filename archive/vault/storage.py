@@ -7,13 +7,26 @@ file with its wrapped key, which rotation replaces. A blob is removed by an appr
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-_BLOB = re.compile(r"[0-9a-f]{64}")
-_KEY = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{48}\.key")
+from archive.vault.room import Room
+
+BLOB = re.compile(r"[0-9a-f]{64}")
+KEY = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{48}\.key")
 _WRITE_BACK = 16 * 1024 * 1024
+_PIECE = 1024 * 1024
+
+Copied = Callable[[str, int, int | None], None]
+
+
+class Unreachable(OSError):
+    """A place does not answer, or is not the one it was: nothing is known of what lies there."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Draft(Protocol):
@@ -42,20 +55,20 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
-class Storage(Protocol):
+class Place(Protocol):
+    """What a second copy needs: whole blobs in and out, and small files. Every verb may raise Unreachable."""
+
+    where: str
+    """Its address in words for people."""
+
     def prepare(self) -> None:
         """Make the place ready for a first blob. Harmless when it is."""
-
-    def clean(self) -> int:
-        """Remove what dead processes left half-written, never a blob; return how many."""
-
-    def draft(self) -> Draft: ...
 
     def open(self, name: str, *, from_disk: bool = False) -> Source:
         """Raises FileNotFoundError. With `from_disk`, caches of this machine are passed by where possible."""
 
-    def settle(self, name: str) -> None:
-        """Make durable that `name` is there."""
+    def write(self, name: str, source: Source, *, progress: Copied) -> None:
+        """Copy a blob here as it lies elsewhere: durable, whole or not at all. Replaces what has that name."""
 
     def names(self) -> Iterator[str]:
         """Names of all blobs, in order."""
@@ -66,25 +79,51 @@ class Storage(Protocol):
     def read_small(self, name: str) -> bytes:
         """Raises FileNotFoundError."""
 
-    def create_small(self, name: str, data: bytes) -> bool:
-        """Durable and atomic; False, and nothing written, where `name` is there already."""
-
     def replace_small(self, name: str, data: bytes) -> None:
         """Durable and atomic: a reader sees the old bytes or the new ones."""
 
     def remove(self, name: str) -> bool:
-        """Remove a blob and its wrapped keys, durably; False where the blob was gone. Harmless twice."""
+        """Remove a blob and its wrapped keys, durably, here and in quarantine; False where the blob was gone.
+
+        Harmless twice.
+        """
+
+
+class Storage(Place, Protocol):
+    """What the vault itself needs of a place."""
+
+    def clean(self) -> int:
+        """Remove what dead processes left half-written, never a blob; return how many."""
+
+    def draft(self, expected_size: int = 0) -> Draft:
+        """Raises StorageFull where these bytes would touch the disk's reserve."""
+
+    def settle(self, name: str) -> None:
+        """Make durable that `name` is there."""
+
+    def create_small(self, name: str, data: bytes) -> bool:
+        """Durable and atomic; False, and nothing written, where `name` is there already."""
+
+    def repairing(self) -> AbstractContextManager[None]:
+        """One repair at a time, of all processes. Quarantine is entered inside it alone."""
+
+    def free_aside(self, name: str) -> str:
+        """A name in quarantine that no file has yet, for what has the name `name` here."""
+
+    def set_aside(self, name: str, aside: str) -> bool:
+        """Move a file into quarantine, durably; False where it was moved already. Raises FileExistsError."""
 
 
 class Folder:
-    """A local folder: `vault.json`, `temp/`, and `00/` to `ff/` with blobs and wrapped keys.
+    """A local folder: `vault.json`, `temp/`, `quarantine/`, and `00/` to `ff/` with blobs and wrapped keys.
 
     Needs a POSIX file system with flock and atomic rename, all of it on one file system.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = Path(root)
-        self._temp = self.root / "temp"
+    def __init__(self, root: Path, *, room: Room | None = None) -> None:
+        self.root, self.where = Path(root), str(root)
+        self._temp, self._quarantine = self.root / "temp", self.root / "quarantine"
+        self._room = room
 
     def prepare(self) -> None:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -114,8 +153,57 @@ class Folder:
                 os.close(fd)
         return removed
 
-    def draft(self) -> "FolderDraft":
+    def draft(self, expected_size: int = 0) -> "FolderDraft":
+        self.require_room(expected_size)
         return FolderDraft(self)
+
+    def require_room(self, needed: int = 0) -> None:
+        """Raises StorageFull where `needed` more bytes would touch the reserve."""
+        if self._room:
+            self._room.require(self.root, needed)
+
+    def write(self, name: str, source: Source, *, progress: Copied) -> None:
+        self.require_room(source.size)
+        buffer, done = memoryview(bytearray(_PIECE)), 0
+        with _Temp(self._temp) as temp:
+            while count := source.read_into(done, buffer):
+                temp.write_all(buffer[:count])
+                done += count
+                progress("copy", done, source.size)
+            if done != source.size:
+                raise OSError(f"{name} was cut short while it was copied")
+            os.fchmod(temp.fd, 0o400)
+            os.fsync(temp.fd)
+            os.rename(temp.path, self.path(name))
+        _sync_folder(self.path(name).parent)
+
+    @contextmanager
+    def repairing(self) -> Iterator[None]:
+        """One repair at a time, of all processes."""
+        self._quarantine.mkdir(mode=0o700, exist_ok=True)
+        lock = os.open(self._quarantine, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def free_aside(self, name: str) -> str:
+        number = 1
+        while (self._quarantine / f"{name}.{number}").exists():
+            number += 1
+        return f"{name}.{number}"
+
+    def set_aside(self, name: str, aside: str) -> bool:
+        target = self._quarantine / aside
+        moved = self.path(name).exists()
+        if moved and target.exists():
+            raise FileExistsError(f"{target} is there already")
+        if moved:
+            os.rename(self.path(name), target)
+        _sync_folder(self._quarantine)
+        _sync_folder(self.path(name).parent)
+        return moved
 
     def open(self, name: str, *, from_disk: bool = False) -> "FolderSource":
         return FolderSource(os.open(self.path(name), os.O_RDONLY), from_disk)
@@ -124,10 +212,10 @@ class Folder:
         _sync_folder(self.path(name).parent)
 
     def names(self) -> Iterator[str]:
-        return self._listed(_BLOB)
+        return self._listed(BLOB)
 
     def key_names(self) -> Iterator[str]:
-        return self._listed(_KEY)
+        return self._listed(KEY)
 
     def read_small(self, name: str) -> bytes:
         return self.path(name).read_bytes()
@@ -158,9 +246,12 @@ class Folder:
             fcntl.flock(folder, fcntl.LOCK_EX)  # who stores the same bytes sees them, or sees them gone
             there = path.exists()
             path.unlink(missing_ok=True)
-            for key in path.parent.glob(f"{name}.*.key"):
-                key.unlink(missing_ok=True)
+            aside = list(self._quarantine.glob(f"{name}.*"))
+            for file in [*path.parent.glob(f"{name}.*.key"), *aside]:
+                file.unlink(missing_ok=True)
             os.fsync(folder)
+            if aside:
+                _sync_folder(self._quarantine)
         finally:
             os.close(folder)
         return there
@@ -193,6 +284,7 @@ class FolderDraft:
         self._written += len(data)
         waiting = self._written - self._handed_on
         if waiting >= _WRITE_BACK:  # the disk starts now, so that fsync has little to wait for
+            self._folder.require_room()
             os.posix_fadvise(self._file.fd, self._handed_on, waiting, os.POSIX_FADV_DONTNEED)
             self._handed_on = self._written
 

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from archive.errors import BadInput, Damaged, Missing
 from archive.vault.cobblestone import CHUNK, KEY
@@ -15,7 +15,7 @@ from archive.vault.intake import Progress, silent
 from archive.vault.keys import Random, Ring
 from archive.vault.reader import WINDOW, VaultReader, damaged
 from archive.vault.sealed import Sealed, Stored, dump, parse, parse_record
-from archive.vault.storage import Storage
+from archive.vault.storage import Place, Storage, Unreachable
 
 CONFIG = "vault.json"
 NAMING_CONTEXT = b"amparo vault naming key v1\x00"
@@ -29,9 +29,30 @@ class Vault(Sealed):
 
     context = b"amparo vault blob v1"
 
-    def __init__(self, storage: Storage, ring: Ring, *, random: Random = os.urandom) -> None:
+    def __init__(
+        self, storage: Storage, ring: Ring, *, random: Random = os.urandom, naming_key: bytes = b""
+    ) -> None:
         super().__init__(storage, ring, random=random)
-        self._naming_key = self._open_config()
+        self._naming_key = naming_key or self._open_config()
+
+    def twin(self, place: Place) -> "Vault":
+        """This vault in another place: same names, same keys. Its files may be read, checked and rotated."""
+        return Vault(cast(Storage, place), self._ring, random=self._random, naming_key=self._naming_key)
+
+    @property
+    def storage(self) -> Storage:
+        """Where the files lie."""
+        return self._storage
+
+    def identity(self) -> str:
+        """The id in vault.json, read now. Raises Unreachable where the place is not this vault's."""
+        try:
+            return _parse_config(self._storage.read_small(CONFIG))["id"]
+        except FileNotFoundError:
+            raise Unreachable(
+                f"{self._storage.where} holds no {CONFIG}: it is not connected, or was never set up. Nothing "
+                "is known of the files there."
+            ) from None
 
     def put(
         self,

@@ -451,7 +451,7 @@ class Full(Folder):
 
     room = 0
 
-    def draft(self):
+    def draft(self, expected_size=0):
         draft, full = super().draft(), self
         real = draft.write
 
