@@ -58,6 +58,7 @@ RULES: dict[str, Rule] = {
     "create_case": Rule(frozenset({ADMINISTRATOR, RESEARCHER}), ""),
     "manage_people": Rule(frozenset({ADMINISTRATOR}), ""),
     "see_all_jobs": Rule(frozenset({ADMINISTRATOR}), ""),
+    "see_system": Rule(frozenset({ADMINISTRATOR}), ""),
 }
 
 

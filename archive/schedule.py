@@ -75,6 +75,12 @@ def tick(now: datetime | None = None) -> list[str]:
     return asked
 
 
+def ask(name: str) -> None:
+    """Ask for a duty now, whenever it was last done."""
+    with transaction.atomic(durable=True):
+        jobs.enqueue(name, once=True)
+
+
 def standings(now: datetime | None = None) -> list[Standing]:
     """How each duty stands, in the order in which they were declared."""
     now = now or timezone.now()

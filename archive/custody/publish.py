@@ -260,15 +260,17 @@ def stages() -> list[Stage]:
     """How far events have come: recorded, sequenced, integrated, published, witnessed."""
     last = CustodyPosition.objects.order_by("-position").values_list("position", flat=True).first()
     sequenced = 0 if last is None else last + 1
-    first = CustodyPending.objects.order_by("event_id").values_list("event__time", flat=True).first()
+    pending = CustodyPending.objects.order_by("event_id").values_list("event__time", flat=True)
+    first = pending.first()
+    news = pending.exclude(event__type__in=BOOKKEEPING).first()
     published = Checkpoint.objects.values_list("size", flat=True).first() or 0
     witnessed = anchors.witnessed_size()
     return [
         Stage("recorded", sequenced + CustodyPending.objects.count(), None),
         Stage("sequenced", sequenced, first),
         Stage("integrated", (whole := size()), _waiting(whole) or first),
-        Stage("published", published, _waiting(published) or first),
-        Stage("witnessed", witnessed, _waiting(witnessed) or first),
+        Stage("published", published, _waiting(published) or news),
+        Stage("witnessed", witnessed, _waiting(witnessed) or news),
     ]
 
 
