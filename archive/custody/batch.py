@@ -68,11 +68,11 @@ class Batch:
         with recording():
             for model, rows in self._rows.items():
                 model._base_manager.bulk_create(rows)
-            tips = store.lock(sorted({told.subject for told in self._told}))
-            moment = timezone.now()
-            store.append(
-                [self._next(told, tips[told.subject], moment) for told in self._told], [*tips.values()]
-            )
+            with store.Writer(many=True) as writer:
+                tips = writer.lock(sorted({told.subject for told in self._told}))
+                moment = timezone.now()
+                events = [self._next(told, tips[told.subject], moment) for told in self._told]
+                writer.append(events, [*tips.values()])
         jobs.follow_all([(told.event, told.about) for told in self._told])
 
     def _next(self, told: _Told, tip: store.Tip, moment: datetime) -> store.Recorded:

@@ -62,10 +62,10 @@ _ODD_NUMBER = re.compile(rb'(?:":|[,\[])-?[0-9]+(?:[.eE]|(?<=[0-9]{16}))')
 def canonical_document(body: bytes) -> Any:
     """Read the canonical bytes of a JSON value. Raises ValueError (RecursionError) when they are not canonical.
 
-    ASCII bytes without an odd number that orjson reads and writes back unchanged are canonical; all others are
-    judged by `canonical`.
+    The ASCII bytes of an object without an odd number that orjson reads and writes back unchanged are canonical; all
+    others are judged by `canonical`.
     """
-    if body.isascii() and _ODD_NUMBER.search(body) is None:
+    if body.startswith(b"{") and body.isascii() and _ODD_NUMBER.search(body) is None:
         try:
             document = orjson.loads(body)
             if orjson.dumps(document, option=orjson.OPT_SORT_KEYS) == body:

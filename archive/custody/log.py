@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, models
 from django.utils import timezone
 
 from archive import jobs
@@ -171,13 +171,13 @@ def record(
     require_transaction()
     require_entitled(event, actor)
     name = subject if isinstance(subject, str) else subject.custody_subject()
-    with recording():
-        tip = store.lock([name])[name]
+    with recording(), store.Writer() as writer:
+        tip = writer.lock([name])[name]
         moment = clock()
         told = next_event(
             tip, event=event, moment=moment, actor=actor, reason=reason, payload=payload, salt=salt
         )
-        key = store.append([told], [tip])[0]
+        key = writer.append([told], [tip])[0]
     jobs.follow(event, row if row is not None else subject)
     return stored(key, told)
 
@@ -213,7 +213,7 @@ def stored(key: int, told: store.Recorded) -> models.Model:
     from archive.models import CustodyEvent
 
     row = CustodyEvent(key, told.subject, told.number, told.type, told.time, told.canonical, told.hash)
-    row._state.adding, row._state.db = False, connection.alias
+    row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
     return row
 
 

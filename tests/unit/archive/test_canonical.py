@@ -11,7 +11,15 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive.custody.canonical import canonical, commitment, event_hash, plain, timestamp
+from archive.custody.canonical import (
+    _ENCODER,
+    canonical,
+    canonical_document,
+    commitment,
+    event_hash,
+    plain,
+    timestamp,
+)
 
 VECTORS = json.loads(
     (Path(__file__).parents[2] / "vectors" / "canonical-json" / "structures.json").read_text()
@@ -111,3 +119,53 @@ def test_field_values_become_what_an_event_can_hold(value, expected):
 def test_unknown_kinds_of_value_are_refused():
     with pytest.raises(TypeError):
         plain(object())
+
+
+# --- the quick way and the exact way ------------------------------------------------------------------------------
+
+TRICKY = st.sampled_from(
+    [
+        b"-0", b"1e5", b"1.0", b"1E400", b"9007199254740991", b"9007199254740992", b"-9007199254740992", b"01",
+        b"123456789012345678901234567890", b'"\\u0041"', b'"\\/"', b'"\\ud800"', b'"\xed\xa0\x80"', b'"\x7f"',
+        b'"\\u007f"', b'"\\b\\f\\n\\r\\t"', b'"\\u0008"', b'"\\u001F"', b'"\\u001f"', b"NaN", b"Infinity", b" 1",
+        b'{"a":1,"a":1}', b'{"b":1,"a":2}', '{"é":1}'.encode(), '{"a":"é"}'.encode(), b'{"\\u00e9":1}', b"[1,]",
+        b'{"a":",1.5"}', b'{"a":"\\":1.5"}', b'{"":0}', b"[" * 500 + b"]" * 500, b"\xef\xbb\xbf1", b"1\n",
+    ]
+)  # fmt: skip
+PIECES = st.sampled_from(
+    [b"{", b"}", b"[", b"]", b",", b":", b'"a":', b'"', b"\\", b"u00", b"1", b".", b"e", b"-"]
+)
+
+
+def exactly(body: bytes):
+    """What `canonical` says of these bytes, with the standard library's reader."""
+    try:
+        document = json.loads(body)
+        return document if canonical(document) == body else None
+    except (ValueError, RecursionError):
+        return None
+
+
+@given(
+    TRICKY
+    | VALUES.map(canonical)
+    | VALUES.map(lambda value: json.dumps(value).encode())
+    | st.lists(TRICKY | PIECES).map(b"".join)
+    | st.tuples(VALUES.map(canonical), TRICKY).map(lambda pair: b"[" + b",".join(pair) + b"]")
+)
+def test_bytes_are_canonical_exactly_when_they_are_what_canonical_writes(body):
+    judge(body)
+    judge(b'{"a":' + body + b"}")
+
+
+def judge(body: bytes) -> None:
+    try:
+        found = canonical_document(body)
+    except (ValueError, RecursionError):
+        found = None
+    assert found == exactly(body) and canonical(found) == canonical(exactly(body))
+
+
+@given(VALUES)
+def test_the_quick_writer_says_what_the_slow_one_says(value):
+    assert canonical(value) == _ENCODER.encode(value).encode()
