@@ -20,6 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from archive import annotate
+from archive.api_log import CheckpointNow, Consistency, EventProof, ItemHistory
 from archive.custody import Actor
 from archive.models import (
     Acquisition,
@@ -486,6 +487,10 @@ urlpatterns = [
     path("cases/<str:code>/jobs/", Jobs.as_view(), name="api-jobs"),
     path("items/<uuid:item_id>/", OneItem.as_view(), name="api-item"),
     path("items/<uuid:item_id>/events/", Events.as_view(), name="api-events"),
+    path("items/<uuid:item_id>/events/<int:number>/proof/", EventProof.as_view(), name="api-event-proof"),
+    path("items/<uuid:item_id>/history/", ItemHistory.as_view(), name="api-history"),
+    path("log/checkpoint/", CheckpointNow.as_view(), name="api-checkpoint"),
+    path("log/consistency/", Consistency.as_view(), name="api-consistency"),
     path("items/<uuid:item_id>/tags/", Tags.as_view(), name="api-tags"),
     path("items/<uuid:item_id>/tags/<str:name>/", OneTag.as_view(), name="api-tag"),
     path("items/<uuid:item_id>/notes/", Notes.as_view(), name="api-notes"),

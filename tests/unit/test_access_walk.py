@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from archive import access, annotate, custody, vault
 from archive.custody import Actor
+from archive.custody.publish import publish
 from archive.models import Blob, CaseGrant, Job, Rendition, Upload
 from evidence.models import Bundle, BundleVolume
 from tests import cast
@@ -76,6 +77,7 @@ OF_CASE, OF_ITEM, OF_SOURCE, OF_PERSON = ("code",), ("item",), ("code", "source"
 TABLE = [
     # the door
     Try("healthz", "GET", ANYBODY),
+    Try("metrics", "GET", ANYBODY, headers={"authorization": "Bearer walking"}),
     Try("signin", "GET", ANYBODY),
     Try("signin", "POST", ANYBODY, data={"username": "x", "password": "y"}),
     Try("signin-link", "GET", ANYBODY, args=("token",)),
@@ -191,6 +193,10 @@ TABLE = [
     Try("api-jobs", "GET", CASE, EVERYONE, OF_CASE),
     Try("api-item", "GET", CASE, EVERYONE, OF_ITEM),
     Try("api-events", "GET", CASE, EVERYONE, OF_ITEM),
+    Try("api-event-proof", "GET", CASE, EVERYONE, ("item", "number")),
+    Try("api-history", "GET", CASE, EVERYONE, OF_ITEM),
+    Try("api-checkpoint", "GET", SIGNED_IN),
+    Try("api-consistency", "GET", SIGNED_IN, data={"old": 1, "new": 2}),
     Try("api-tags", "POST", CASE, WRITES, OF_ITEM, {"name": "bridge"}, json=True),
     Try("api-tag", "DELETE", CASE, WRITES, ("item", "tag")),
     Try("api-notes", "POST", CASE, WRITES, OF_ITEM, {"text": "Look"}, json=True),
@@ -219,8 +225,9 @@ def test_table_lists_every_route_and_no_other():
 
 
 @pytest.fixture
-def world() -> SimpleNamespace:
+def world(settings) -> SimpleNamespace:
     """A case with one of everything, whose words must reach no stranger."""
+    settings.METRICS_TOKEN = "walking"
     owner = cast.person(RESEARCHER, ADMIN)
     case = cast.case(owner=owner, code="QUELIMANE-7", title="Bridge of Quelimane")
     guest = cast.person(OBSERVER, username="guest-of-walk")
@@ -236,6 +243,7 @@ def world() -> SimpleNamespace:
     annotate.assign(item=item, to=guest, actor=actor)
     job = Job.objects.filter(case=case).first()
     Job.objects.filter(pk=job.pk).update(state="failed", finished_at=timezone.now())
+    publish(actor=Actor.operator())
     return SimpleNamespace(
         owner=owner,
         case=case,
@@ -252,6 +260,7 @@ def world() -> SimpleNamespace:
             "view": _rendition(item, Rendition.Kind.VIEW).pk,
             "proxy": _rendition(item, Rendition.Kind.PROXY).pk,
             "bundle": _bundle(case, item).pk,
+            "number": 1,
         },
         secrets=[b"quelimane", item.sha256.encode()],
     )
