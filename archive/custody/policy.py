@@ -117,16 +117,14 @@ def parse_policy(raw: bytes) -> Policy:
     if len(raw) > MAX_BYTES:
         raise BadPolicy(f"A policy has at most {MAX_BYTES:,} bytes.")
     reader = _Reader()
-    number = 0
     try:
-        for number, line in enumerate(_lines(raw), 1):
+        for line in _lines(raw):
             reader.line(line)
+        reader.end()
     except BadInput as error:
-        raise BadPolicy(f"Line {number or 1} of the policy: {error.sentence}") from error
-    if reader.quorum is None:
-        raise BadPolicy(f"Line {number + 1} of the policy: it ends without a quorum line.")
+        raise BadPolicy(f"Line {reader.number} of the policy: {error.sentence}") from error
     return Policy(
-        tuple(reader.logs), tuple(reader.witnesses), tuple(reader.groups), reader.quorum, reader.age
+        tuple(reader.logs), tuple(reader.witnesses), tuple(reader.groups), reader.quorum or "", reader.age
     )
 
 
@@ -139,6 +137,7 @@ def _lines(raw: bytes) -> Iterator[bytes]:
 
 class _Reader:
     def __init__(self) -> None:
+        self.number = 0
         self.logs: list[Log] = []
         self.witnesses: list[Witness] = []
         self.groups: list[Group] = []
@@ -148,6 +147,7 @@ class _Reader:
         self.age: int | None = None
 
     def line(self, line: bytes) -> None:
+        self.number += 1
         if line.endswith(b"\n"):
             raise BadInput("it does not end with a line feed. Is the file whole?")
         if not _ALLOWED.fullmatch(line):
@@ -171,6 +171,11 @@ class _Reader:
         if len(rest) < least or (most is not None and len(rest) > most):
             raise BadInput(f"{verb.decode()} has {len(rest)} words after it.")
         read(rest)
+
+    def end(self) -> None:
+        self.number += 1
+        if self.quorum is None:
+            raise BadInput("the file ends without a quorum line.")
 
     def comment(self, line: bytes) -> None:
         found = _AGE.fullmatch(line)
@@ -254,8 +259,11 @@ def _url(words: list[bytes]) -> str:
 
 
 def _show(word: bytes) -> str:
-    """Octets as text, any octets, without two becoming one."""
-    return word.decode("utf-8", "surrogateescape")
+    """Octets as text; two names stay two, as no word of the file holds a space."""
+    try:
+        return word.decode()
+    except UnicodeDecodeError:
+        return f"octets {word.hex()}"
 
 
 def _limit(found: list) -> None:
