@@ -3,6 +3,7 @@
 from archive.models.cases import Case, CaseCounter, CaseGrant, Source
 from archive.models.items import Acquisition, Blob, Claim, Finding, Item, Rendition
 from archive.models.log import (
+    Anchor,
     Checkpoint,
     Cosignature,
     CustodyErasure,
@@ -24,6 +25,7 @@ from archive.models.work import Alarm, Duty, Job, Upload, UploadPart, WorkerBeat
 
 __all__ = [
     "Acquisition",
+    "Anchor",
     "Alarm",
     "Assignment",
     "Blob",

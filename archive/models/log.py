@@ -146,3 +146,11 @@ class Timestamp(LogTable):
         constraints = [
             models.UniqueConstraint(fields=["checkpoint", "authority"], name="stamped_once_by_each_authority")
         ]
+
+
+class Anchor(LogTable):
+    """How a witness or a timestamp authority last answered. No part of the history: rows are overwritten."""
+
+    name = models.CharField(max_length=200, unique=True)
+    tried_at = models.DateTimeField()
+    error = models.TextField(blank=True)
