@@ -17,7 +17,8 @@ class ArchiveConfig(AppConfig):
         """Install the guard that lets no custody-relevant row change without its event."""
         from django.db.backends.signals import connection_created
 
-        from archive import ingest  # noqa: F401  declares its jobs
+        from archive import alarms, ingest  # noqa: F401  declare their jobs
+        from archive.custody import duties  # noqa: F401
         from archive.custody.log import install_guard
 
         connection_created.connect(install_guard, dispatch_uid="custody-guard")

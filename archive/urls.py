@@ -18,6 +18,7 @@ from archive.views import (
     lists,
     sharing,
     sources,
+    system,
     upload,
 )
 
@@ -59,7 +60,10 @@ urlpatterns = [
     path("jobs/", jobs.jobs, name="jobs"),
     path("cases/<str:code>/jobs/", jobs.case_jobs, name="case-jobs"),
     path("jobs/<uuid:job_id>/retry", jobs.retry, name="job-retry"),
-    # people (administrators)
+    # this archive and its people (administrators)
+    path("system/", system.system, name="system"),
+    path("system/publish", system.publish, name="system-publish"),
+    path("system/verify", system.verify, name="system-verify"),
     path("people/", accounts.accounts, name="accounts"),
     path("people/new", accounts.add, name="account-add"),
     path("people/<uuid:person_id>/", accounts.person, name="account-of"),

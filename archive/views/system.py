@@ -1,5 +1,6 @@
 """This archive: what is wrong, how far the log has come, who vouches for it, what runs by itself."""
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
-from archive import access, alarms, custody, fixity, jobs, schedule
+from archive import access, alarms, fixity, jobs, schedule
 from archive.custody import Actor, anchors
 from archive.custody.publish import publish as publish_log
 from archive.custody.publish import stages
@@ -88,4 +89,4 @@ def _verified() -> dict[str, Any] | None:
     if last is None:
         return None
     at: datetime = last.time
-    return {"at": at, **custody.document(last)["payload"]}
+    return {"at": at, **json.loads(bytes(last.canonical))["payload"]}
