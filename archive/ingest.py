@@ -409,13 +409,13 @@ def examine(row: Job, item: Item) -> None:
 
     if item.examined_at is not None:
         return
-    with _plaintext(item) as source:
+    with plaintext(item) as source:
         found = renditions.examine(source, file_name=item.file_name)
-    made = [(picture, _store(picture)) for picture in found.renditions]
+    made = [(picture, store(picture)) for picture in found.renditions]
     actor, now, about = Actor.system("worker"), timezone.now(), found.probe
     with transaction.atomic(durable=True):
         for picture, stored in made:
-            _keep_rendition(item, picture, stored, actor)
+            keep_rendition(item, picture, stored, actor)
         for claim in about.claims:
             custody.write(
                 Claim(item=item, at=now, **dataclasses.asdict(claim)),
@@ -448,15 +448,15 @@ def make_proxy(row: Job, item: Item) -> None:
 
     if item.renditions.filter(kind=Rendition.Kind.PROXY).exists():
         return
-    with _plaintext(item) as source, vault.scratch() as folder:
+    with plaintext(item) as source, vault.scratch() as folder:
         copy = renditions.proxy(source, probe.probe(source, file_name=item.file_name), workdir=folder)
-        stored = _store(copy)
+        stored = store(copy)
     with transaction.atomic(durable=True):
-        _keep_rendition(item, copy, stored, Actor.system("worker"))
+        keep_rendition(item, copy, stored, Actor.system("worker"))
 
 
 @contextlib.contextmanager
-def _plaintext(item: Item) -> Iterator[int | Path]:
+def plaintext(item: Item) -> Iterator[int | Path]:
     """The original's bytes for the sandbox: in memory when small, else in the private scratch folder."""
     from archive.media import renditions
 
@@ -475,17 +475,19 @@ def _plaintext(item: Item) -> Iterator[int | Path]:
                 yield copy
 
 
-def _store(rendered: "Rendered") -> Stored:
+def store(rendered: "Rendered") -> Stored:
+    """Put a finished rendition into the vault; `keep_rendition` then names it."""
     with rendered.open() as stream:
         return vault.put(stream)
 
 
-def _keep_rendition(item: Item, rendered: "Rendered", stored: Stored, actor: Actor) -> None:
+def keep_rendition(item: Item, rendered: "Rendered", stored: Stored, actor: Actor) -> Rendition:
+    """Make the row of a stored rendition, and its event, in the caller's transaction."""
     now = timezone.now()
     Blob.objects.bulk_create(
         [Blob(sha256=stored.sha256, size=stored.size, stored_at=now)], ignore_conflicts=True
     )
-    custody.write(
+    return custody.write(
         Rendition(
             item=item,
             kind=rendered.kind,
