@@ -12,3 +12,4 @@ class EvidenceConfig(AppConfig):
     def ready(self) -> None:
         """Declare the jobs."""
         from evidence import bundle  # noqa: F401
+        from evidence.redaction import rendering  # noqa: F401

@@ -159,7 +159,7 @@ def look(
         limits=limits,
         python=True,
     )
-    found = Look(tuple(_records(finished.untrusted_stdout)), finished)
+    found = Look(tuple(records(finished.untrusted_stdout)), finished)
     if found.fact("size") is None:  # told before a byte is decoded: the fault is ours, not the file's
         said = clean.text(finished.untrusted_stderr[-300:], 300)
         raise SandboxUnavailable(f"The file could not be handed to the sandbox, and is kept. It said: {said}")
@@ -213,7 +213,7 @@ def _ours(tag: str) -> bool:
     )
 
 
-def _records(stream: bytes) -> Iterator[Record]:
+def records(stream: bytes) -> Iterator[Record]:
     """The records in what the sandbox wrote; what is not one ends them."""
     position = 0
     while position < len(stream):

@@ -488,4 +488,5 @@ def main() -> None:
     tell("done", {"wall_s": round(time.monotonic() - START, 3), "cpu_s": round(processor, 3)})
 
 
-main()
+if __name__ == "__main__":  # the redaction's renderer opens pictures by the same functions
+    main()
