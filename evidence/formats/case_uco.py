@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from archive.events import EVENTS
 from evidence.formats import held
 from evidence.formats.facts import BundleFacts
 from evidence.formats.held import INTERCHANGE, Agents, Event, Held, given, urn
 from evidence.formats.jsonld import Graph, ref
+from evidence.formats.words import sentence
 
 FILE = "case-uco.jsonld"
 UCO = "https://ontology.unifiedcyberontology.org/uco"
@@ -156,7 +156,7 @@ def _actions(one: Held) -> Iterator[dict[str, Any]]:
         yield {
             "@id": f"urn:uuid:{event.id}",
             "@type": "case-investigation:InvestigativeAction",
-            "uco-core:name": _sentence(event),
+            "uco-core:name": sentence(event),
             "uco-core:description": _words(event),
             "uco-action:endTime": {"@type": "xsd:dateTime", "@value": event.body["time"]},
             "uco-action:performer": ref(urn("actor", *event.actor_key)),
@@ -166,11 +166,6 @@ def _actions(one: Held) -> Iterator[dict[str, Any]]:
             "case-investigation:wasInformedBy": ref(before) if before else None,
         }
         before = f"urn:uuid:{event.id}"
-
-
-def _sentence(event: Event) -> str:
-    kind = event.body["type"]
-    return EVENTS[kind].sentence if kind in EVENTS else kind
 
 
 def _words(event: Event) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from archive.events import EVENTS
 from evidence.formats import held
 from evidence.formats.facts import BundleFacts
 from evidence.formats.held import INTERCHANGE, Agents, Event, Held, given, urn
+from evidence.formats.words import sentence
 
 FILE = "premis.xml"
 BEGIN = """<?xml version="1.0" encoding="UTF-8"?>
@@ -105,9 +105,8 @@ def _storage(one: Held) -> str:
 def _event(one: Held, event: Event) -> str:
     body = event.body
     kind = body["type"]
-    said = EVENTS[kind].sentence if kind in EVENTS else kind
     reason = given(event.reason)
-    detail = f"{said}. Event {body['number']} of its custody, hash {event.hash}." + (
+    detail = f"{sentence(event)}. Event {body['number']} of its custody, hash {event.hash}." + (
         f" Reason: {reason}" if reason else ""
     )
     return (
