@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
-from archive import access, alarms, fixity, jobs, schedule
+from archive import access, alarms, fixity, schedule
 from archive.custody import Actor, anchors
 from archive.custody.publish import publish as publish_log
 from archive.custody.publish import stages
@@ -30,6 +30,9 @@ DUTY_WORDS = {
     "alarms": gettext_lazy("Looking for what is wrong"),
     "custody.publish": gettext_lazy("Publishing the log"),
     "custody.verify": gettext_lazy("Verifying the whole log"),
+    "archive.fixity": gettext_lazy("Reading stored files back"),
+    "archive.copies": gettext_lazy("Bringing the second copy up to date"),
+    "archive.tidy": gettext_lazy("Emptying scratch space"),
 }
 
 
@@ -55,7 +58,6 @@ def system(request: HttpRequest) -> HttpResponse:
             "verified": _verified(),
             "duties": [(DUTY_WORDS.get(s.name, s.name), s) for s in schedule.standings()],
             "fixity": fixity.summary(),
-            "unserved": jobs.unserved_queues(),
         },
     )
 
