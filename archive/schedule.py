@@ -47,6 +47,7 @@ def duty(
                 known.update(failed_at=timezone.now(), error=jobs.in_words(error))
                 raise
             known.update(done_at=timezone.now(), error="")
+            Job.objects.filter(name=name, state=Job.State.DONE).delete()  # the row above tells of them
 
         jobs.job(name, queue=queue, attempts=attempts, limit_s=limit_s)(run)
         DUTIES[name] = every

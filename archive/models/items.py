@@ -28,6 +28,8 @@ class Blob(models.Model):
         BAD = "bad", _("bad")
         UNREAD = "unread", _("could not be read")
 
+    GONE = "gone"  # in place of a name in quarantine, where there were no bytes to set aside
+
     sha256 = models.CharField(max_length=64, primary_key=True)
     size = models.PositiveBigIntegerField()
     stored_at = models.DateTimeField()

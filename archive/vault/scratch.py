@@ -10,14 +10,19 @@ from pathlib import Path
 
 from django.conf import settings
 
+from archive.errors import StorageFull
+from archive.vault.room import Room
+
 
 @contextmanager
-def scratch(root: Path | None = None) -> Iterator[Path]:
+def scratch(root: Path | None = None, *, need: int = 0) -> Iterator[Path]:
     """A new folder that only this user can enter (0700), removed with all in it at the end.
 
-    Locked while it is in use, so that another process that starts does not empty it.
+    Locked while it is in use, so that another process that starts does not empty it. `need` says how many bytes will
+    be put there. Raises StorageFull where they would pass the limit of all scratch, or touch the disk's reserve.
     """
     root = _root(root)
+    require_scratch(need, root)
     while True:
         path = Path(tempfile.mkdtemp(dir=root))
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -30,6 +35,19 @@ def scratch(root: Path | None = None) -> Iterator[Path]:
     finally:
         shutil.rmtree(path, ignore_errors=True)
         os.close(lock)
+
+
+def require_scratch(need: int, root: Path | None = None) -> None:
+    """Raises StorageFull where `need` more bytes do not fit into scratch."""
+    root = _root(root)
+    used = sum(_size(path) for path in root.rglob("*"))
+    if used + need > settings.SCRATCH_LIMIT:
+        raise StorageFull(
+            f"{used:,} bytes of scratch are in use, {need:,} more are needed, and the limit is "
+            f"{settings.SCRATCH_LIMIT:,} (AMPARO_SCRATCH_LIMIT). Nothing was lost: this is tried again once other "
+            "work has ended; raise the limit if one file alone needs more."
+        )
+    Room(settings.RESERVE).require(root, need)
 
 
 def empty_scratch(root: Path | None = None) -> int:
@@ -57,6 +75,14 @@ def empty_scratch(root: Path | None = None) -> int:
         finally:
             os.close(lock)
     return removed
+
+
+def _size(path: Path) -> int:
+    """What a file takes on the disk; nothing where its user has just removed it."""
+    try:
+        return path.lstat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
 
 
 def _root(root: Path | None) -> Path:

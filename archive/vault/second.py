@@ -59,12 +59,10 @@ class SecondCopy:
         return True
 
     def give_back(self, sha256: str, *, progress: Progress = silent) -> None:
-        """Write this blob into the vault, from where it was set aside or lost, and read it back there.
+        """Write this blob, which was checked here, into the vault, and read it back there.
 
-        Raises Missing and Damaged where the copy is not good, before anything changes; StorageFull.
+        Nothing may lie in its place: quarantine first. Raises Missing, Damaged, StorageFull.
         """
-        self.require()
-        self.vault.check(sha256, progress=progress)
         name = self.held.name_of(sha256)
         key_name, key = _key_of(self.vault, name)
         storage = self.held.storage

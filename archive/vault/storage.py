@@ -107,8 +107,11 @@ class Storage(Place, Protocol):
     def repairing(self) -> AbstractContextManager[None]:
         """One repair at a time, of all processes. Quarantine is entered inside it alone."""
 
+    def holds(self, name: str) -> bool:
+        """Whether a file of this name lies here."""
+
     def free_aside(self, name: str) -> str:
-        """A name in quarantine that no file has yet, for what has the name `name` here."""
+        """The first name in quarantine that no file has yet, for what has the name `name` here."""
 
     def set_aside(self, name: str, aside: str) -> bool:
         """Move a file into quarantine, durably; False where it was moved already. Raises FileExistsError."""
@@ -187,6 +190,9 @@ class Folder:
             yield
         finally:
             os.close(lock)
+
+    def holds(self, name: str) -> bool:
+        return self.path(name).exists()
 
     def free_aside(self, name: str) -> str:
         number = 1
