@@ -23,7 +23,7 @@ FORMATS: tuple[Format, ...] = (case_uco.write, premis.write, loadfile.write, roc
 def write_all(data: Path, about: BundleFacts) -> None:
     """Write every format into the bundle's data folder, where data/metadata and data/custody are complete.
 
-    Originals and the report need not be there; `about.reports` names the files that it will have.
+    Originals, redactions and single proofs need not be there, nor the PDF files, which `about.pdfs` names.
     """
     (data / INTERCHANGE).mkdir()
     for write in FORMATS:

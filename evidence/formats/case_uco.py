@@ -10,7 +10,7 @@ from typing import Any
 
 from evidence.formats import held
 from evidence.formats.facts import BundleFacts
-from evidence.formats.held import INTERCHANGE, Agents, Event, Held, given, urn
+from evidence.formats.held import INTERCHANGE, Agents, Event, Given, Held, given, urn
 from evidence.formats.jsonld import Graph, ref
 from evidence.formats.words import sentence
 
@@ -35,7 +35,7 @@ def write(data: Path, about: BundleFacts) -> None:
             graph.add(entity)
         tools: set[str] = set()
         for one in held.dossiers(data):
-            for entity in (*_file(one), *_actions(one)):
+            for entity in (*_item(one), *_actions(one)):
                 graph.add(entity)
             for run in one.runs:
                 if _model(run) not in tools:
@@ -102,29 +102,48 @@ def _tool_of(run: dict[str, Any]) -> dict[str, Any]:
     return {**made, "uco-core:description": f"SHA-256 of its weights: {weights}. {run['note']}."}
 
 
-def _file(one: Held) -> Iterator[dict[str, Any]]:
+def _item(one: Held) -> Iterator[dict[str, Any]]:
     item = one.item
-    name = urn("item", item["id"])
-    facets = [urn("file facet", item["id"]), urn("content facet", item["id"])]
-    digest = urn("hash", item["id"], "sha256")
-    size = {"@type": "xsd:integer", "@value": str(item["size"])}
+    original = urn("item", item["id"])
+    if not any(file.redaction is None for file in one.files):  # not in the bundle; its hash is in the log
+        yield from _file(Given(original, "", item["sha256"], item["size"], item["media_type"]), item)
+    for file in one.files:
+        yield from _file(file, item)
     yield {
-        "@id": name,
+        "@id": urn("provenance", item["id"]),
+        "@type": "case-investigation:ProvenanceRecord",
+        "case-investigation:exhibitNumber": item["code"],
+        "uco-core:description": "Custody begins at the first acquisition; what was before is the source's claim.",
+        "uco-core:object": [
+            ref(name) for name in dict.fromkeys([original, *(file.id for file in one.files)])
+        ],
+    }
+
+
+def _file(file: Given, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    facets = [urn("file facet", file.id), urn("content facet", file.id)]
+    digest = urn("hash", file.id, "sha256")
+    size = {"@type": "xsd:integer", "@value": str(file.size)}
+    yield {
+        "@id": file.id,
         "@type": "uco-observable:File",
         "uco-core:name": item["code"],
+        "uco-core:description": "Redacted: something was covered before it was given out."
+        if file.redaction
+        else "",
         "uco-core:hasFacet": [ref(facet) for facet in facets],
     }
     yield {
         "@id": facets[0],
         "@type": "uco-observable:FileFacet",
-        "uco-observable:fileName": given(item["file_name"]),
-        "uco-observable:filePath": given(item["path"]),
+        "uco-observable:fileName": given(item["file_name"]) if file.redaction is None else "",
+        "uco-observable:filePath": f"data/{file.path}" if file.path else "",
         "uco-observable:sizeInBytes": size,
     }
     yield {
         "@id": facets[1],
         "@type": "uco-observable:ContentDataFacet",
-        "uco-observable:mimeType": item["media_type"],
+        "uco-observable:mimeType": file.media_type,
         "uco-observable:sizeInBytes": size,
         "uco-observable:hash": ref(digest),
     }
@@ -132,20 +151,14 @@ def _file(one: Held) -> Iterator[dict[str, Any]]:
         "@id": digest,
         "@type": "uco-types:Hash",
         "uco-types:hashMethod": "SHA256",
-        "uco-types:hashValue": {"@type": "xsd:hexBinary", "@value": item["sha256"].upper()},
-    }
-    yield {
-        "@id": urn("provenance", item["id"]),
-        "@type": "case-investigation:ProvenanceRecord",
-        "case-investigation:exhibitNumber": item["code"],
-        "uco-core:description": "Custody begins at the first acquisition; what was before is the source's claim.",
-        "uco-core:object": ref(name),
+        "uco-types:hashValue": {"@type": "xsd:hexBinary", "@value": file.sha256.upper()},
     }
 
 
 def _actions(one: Held) -> Iterator[dict[str, Any]]:
     before = None
     runs = {run["event"]: run for run in one.runs}
+    redactions = {file.redaction["event"]: file.id for file in one.files if file.redaction}
     record, original = urn("provenance", one.item["id"]), urn("item", one.item["id"])
     for event in one.events:
         if event.body["type"] in QUIET:
@@ -153,6 +166,7 @@ def _actions(one: Held) -> Iterator[dict[str, Any]]:
         tools = [urn("software", event.body["software"])]
         if event.hash in runs:
             tools.append(_model(runs[event.hash]))
+        result = record if event.body["type"] == "item.acquired" else redactions.get(event.hash)
         yield {
             "@id": f"urn:uuid:{event.id}",
             "@type": "case-investigation:InvestigativeAction",
@@ -162,7 +176,7 @@ def _actions(one: Held) -> Iterator[dict[str, Any]]:
             "uco-action:performer": ref(urn("actor", *event.actor_key)),
             "uco-action:instrument": [ref(tool) for tool in tools],
             "uco-action:object": ref(original),
-            "uco-action:result": ref(record) if event.body["type"] == "item.acquired" else None,
+            "uco-action:result": ref(result) if result else None,
             "case-investigation:wasInformedBy": ref(before) if before else None,
         }
         before = f"urn:uuid:{event.id}"

@@ -25,3 +25,8 @@ class BundleFacts:
         """Paths of the report's files below data/: one, or as many as it takes with ITEMS_PER_REPORT in each."""
         parts = -(-self.items // ITEMS_PER_REPORT)
         return ("report.pdf",) if parts == 1 else tuple(f"report-{n:03d}.pdf" for n in range(1, parts + 1))
+
+    @property
+    def pdfs(self) -> tuple[str, ...]:
+        """Paths of all PDF files: the report and the two statements."""
+        return (*self.reports, "certification.pdf", "custody-statement.pdf")

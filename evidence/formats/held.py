@@ -62,10 +62,31 @@ class Held:
     runs: list[dict[str, Any]] = field(default_factory=list)
 
     @property
-    def original(self) -> str | None:
-        """The original's path below data/, if the bundle has it."""
-        path = self.item["path"]
-        return path.removeprefix("data/") if isinstance(path, str) else None
+    def files(self) -> "list[Given]":
+        """The files of the item that are in the bundle: its original, its redactions, both, or none."""
+        item = self.item
+        found = []
+        if isinstance(item["path"], str):
+            name, size = urn("item", item["id"]), item["size"]
+            found.append(
+                Given(name, item["path"].removeprefix("data/"), item["sha256"], size, item["media_type"])
+            )
+        for row in item["redactions"]:
+            name, path = urn("redaction", row["event"]), row["path"].removeprefix("data/")
+            found.append(Given(name, path, row["sha256"], row["size"], row["media_type"], row))
+        return found
+
+
+@dataclass(frozen=True)
+class Given:
+    """A file of an item that is in the bundle."""
+
+    id: str
+    path: str  # below data/
+    sha256: str
+    size: int
+    media_type: str
+    redaction: dict[str, Any] | None = None  # its entry in items.json; None for the original
 
 
 def named(*parts: str) -> str:

@@ -1,22 +1,24 @@
 """Load files for e-discovery platforms: Concordance DAT, Opticon OPT, and a text file for each item.
 
 DAT: UTF-8 with a byte order mark, lines ended by CR LF, fields between U+00FE and parted by U+0014, a line break within a
-field written U+00AE. U+00FE within a field is doubled, U+0014 becomes a space, and U+00AE "(R)". Paths are relative to the load file, with backslashes.
+field written U+00AE. U+00FE within a field is doubled, U+0014 becomes a space,
+and U+00AE "(R)". Paths are relative to the load file, with backslashes.
 """
 
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from evidence.contents import cell
 from evidence.disclosure import WITHHELD
 from evidence.formats import held
 from evidence.formats.facts import BundleFacts
-from evidence.formats.held import INTERCHANGE, Held, given
+from evidence.formats.held import INTERCHANGE, Given, Held, given
 from evidence.formats.words import ABOUT, moment, said, statement, summary
 
 QUOTE, PART, BREAK = "\u00fe", "\u0014", "\u00ae"
 COLUMNS = (
     "DOCID BEGDOC ENDDOC BEGATTACH ENDATTACH PARENTID CUSTODIAN ITEM FILENAME FILEEXT FILESIZE MIMETYPE SHA256 "
-    "DATERECEIVED DATECLAIMED DECISION DECISIONREASON CONDITION WITHHELD NATIVELINK TEXTLINK"
+    "ORIGINALSHA256 REDACTED DATERECEIVED DATECLAIMED DECISION DECISIONREASON CONDITION WITHHELD NATIVELINK TEXTLINK"
 ).split()
 
 
@@ -30,12 +32,12 @@ def write(data: Path, about: BundleFacts) -> None:
     ):
         dat.write(_line(COLUMNS))
         for one in held.dossiers(data):
-            name = document(one.item["code"])
-            (folder / "text" / f"{name}.txt").write_text(_text(one), encoding="utf-8", newline="\n")
-            row = _row(one, name, about)
-            dat.write(_line([row[column] for column in COLUMNS]))
-            if one.original:
-                opt.write(f"{name},VOL{about.volume:03d},{_native(one.original)},Y,,,1\r\n")
+            words = _text(one)
+            for row, file in _rows(one):
+                (folder / "text" / f"{row['DOCID']}.txt").write_text(words, encoding="utf-8", newline="\n")
+                dat.write(_line([row[column] for column in COLUMNS]))
+                if file:
+                    opt.write(f"{row['DOCID']},VOL{about.volume:03d},{_native(file)},Y,,,1\r\n")
 
 
 def document(code: str) -> str:
@@ -54,36 +56,50 @@ def _field(value: str) -> str:
     return value.replace("\r\n", BREAK).replace("\r", BREAK).replace("\n", BREAK)
 
 
-def _native(path: str) -> str:
-    return "..\\" + path.replace("/", "\\")
+def _native(file: Given) -> str:
+    return "..\\" + file.path.replace("/", "\\")
 
 
-def _row(one: Held, name: str, about: BundleFacts) -> dict[str, str]:
+def _rows(one: Held) -> Iterator[tuple[dict[str, str], Given | None]]:
+    """The documents of an item: its file, and below it as a family the redactions that are given beside it."""
+    files: list[Given | None] = [*one.files] or [None]
+    first = document(one.item["code"])
+    names = [first, *(f"{first}-R{number}" for number in range(1, len(files)))]
+    for name, file in zip(names, files, strict=True):
+        family = {"DOCID": name, "BEGDOC": name, "ENDDOC": name, "BEGATTACH": first, "ENDATTACH": names[-1]}
+        yield (
+            family
+            | {"PARENTID": first if name != first else ""}
+            | _row(one, file)
+            | {"TEXTLINK": f"text\\{name}.txt"},
+            file,
+        )
+
+
+def _row(one: Held, file: Given | None) -> dict[str, str]:
     item = one.item
     claimed = [row for row in item["claims"] if row["about"] == "captured_at"]
     decided = next((row for row in one.decisions if row["event"] == _in_force(one)), None)
+    sources = dict.fromkeys(
+        given(code) for code in (item["source"], *(a["source"] for a in item["acquisitions"]))
+    )
     return {
-        "DOCID": name,
-        "BEGDOC": name,
-        "ENDDOC": name,
-        "BEGATTACH": name,  # each item is a family of its own: the archive takes nothing apart
-        "ENDATTACH": name,
-        "PARENTID": "",
-        "CUSTODIAN": given(item["source"]) or "no source recorded",
+        "CUSTODIAN": "; ".join(filter(None, sources)) or "no source recorded",
         "ITEM": item["code"],
         "FILENAME": given(item["file_name"]),
-        "FILEEXT": PurePosixPath(one.original or "").suffix.lstrip(".").lower(),
-        "FILESIZE": str(item["size"]),
-        "MIMETYPE": item["media_type"],
-        "SHA256": item["sha256"],
+        "FILEEXT": PurePosixPath(file.path).suffix.lstrip(".").lower() if file else "",
+        "FILESIZE": str(file.size if file else item["size"]),
+        "MIMETYPE": file.media_type if file else item["media_type"],
+        "SHA256": file.sha256 if file else item["sha256"],
+        "ORIGINALSHA256": item["sha256"],
+        "REDACTED": "Y" if file and file.redaction else "N",
         "DATERECEIVED": item["received_at"],
         "DATECLAIMED": statement(claimed[0]) if claimed else "",
         "DECISION": given(item["decision"]),
         "DECISIONREASON": given(decided["reason"]) if decided else "",
         "CONDITION": item["condition"],
         "WITHHELD": "; ".join(sorted(key for key, value in item.items() if value == WITHHELD)),
-        "NATIVELINK": _native(one.original) if one.original else "",
-        "TEXTLINK": f"text\\{name}.txt",
+        "NATIVELINK": _native(file) if file else "",
     }
 
 

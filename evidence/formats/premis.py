@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 from evidence.formats import held
 from evidence.formats.facts import BundleFacts
-from evidence.formats.held import INTERCHANGE, Agents, Event, Held, given, urn
+from evidence.formats.held import INTERCHANGE, Agents, Event, Given, Held, given, urn
 from evidence.formats.words import sentence
 
 FILE = "premis.xml"
@@ -37,7 +37,7 @@ def write(data: Path, about: BundleFacts) -> None:
     with (data / INTERCHANGE / FILE).open("x", encoding="utf-8", newline="\n") as file:
         file.write(BEGIN)
         for one in held.dossiers(data):
-            file.write(_object(one))
+            file.writelines(_objects(one))
         for one in held.dossiers(data):
             file.writelines(_event(one, event) for event in one.events)
         file.writelines(_agents(held.agents(data)))
@@ -59,47 +59,47 @@ def _identifier(name: str, value: str, *more: str) -> str:
     return group(name, text(f"{name}Type", "URN"), text(f"{name}Value", value), *more)
 
 
-def _code(name: str, value: str) -> str:
-    return group(name, text(f"{name}Type", "item code"), text(f"{name}Value", value))
-
-
-def _object(one: Held) -> str:
+def _objects(one: Held) -> Iterator[str]:
+    """The item as it was acquired, whether the bundle has its bytes or not, and its redactions."""
     item = one.item
-    mime = item["media_type"] or "application/octet-stream"
-    fixity = group(
-        "fixity",
-        text("messageDigestAlgorithm", "SHA-256"),
-        text("messageDigest", item["sha256"]),
-        text("messageDigestOriginator", "archive, while the file came in"),
-    )
+    here = next((file.path for file in one.files if file.redaction is None), "")
+    original = Given(urn("item", item["id"]), here, item["sha256"], item["size"], item["media_type"])
+    events = [_identifier("linkingEventIdentifier", f"urn:uuid:{event.id}") for event in one.events]
+    sources = sorted({given(row["source"]) for row in item["acquisitions"]} - {""})
+    rights = [_identifier("linkingRightsStatementIdentifier", urn("rights", code)) for code in sources]
+    yield _object(original, item["code"], given(item["file_name"]), [*events, *rights])
+    for file in one.files:
+        if file.redaction:
+            made = _identifier("relatedEventIdentifier", urn("event", file.redaction["event"]))
+            derived = group(
+                "relationship",
+                text("relationshipType", "derivation"),
+                text("relationshipSubType", "is redaction of"),
+                _identifier("relatedObjectIdentifier", original.id),
+                made,
+            )
+            yield _object(file, f"{item['code']}, redacted", "", [derived])
+
+
+def _object(file: Given, code: str, name: str, links: list[str]) -> str:
+    fixity = group("fixity", text("messageDigestAlgorithm", "SHA-256"), text("messageDigest", file.sha256))
+    mime = text("formatName", file.media_type or "application/octet-stream")
+    characteristics = fixity + text("size", file.size) + group("format", group("formatDesignation", mime))
+    place = text("contentLocationType", "path in the bag") + text("contentLocationValue", f"data/{file.path}")
     inner = (
-        _identifier("objectIdentifier", urn("item", item["id"])),
-        _code("objectIdentifier", item["code"]),
+        _identifier("objectIdentifier", file.id),
         group(
-            "objectCharacteristics",
-            fixity,
-            text("size", item["size"]),
-            group("format", group("formatDesignation", text("formatName", mime))),
+            "objectIdentifier", text("objectIdentifierType", "item code"), text("objectIdentifierValue", code)
         ),
-        text("originalName", given(item["file_name"])),
-        _storage(one),
-        *(_identifier("linkingEventIdentifier", f"urn:uuid:{event.id}") for event in one.events),
-        *(
-            _identifier("linkingRightsStatementIdentifier", urn("rights", code))
-            for code in sorted({given(row["source"]) for row in item["acquisitions"]} - {""})
+        group("objectCharacteristics", characteristics),
+        text("originalName", name),
+        group(
+            "storage",
+            group("contentLocation", place) if file.path else text("storageMedium", "not in this bundle"),
         ),
+        *links,
     )
     return f'<object xsi:type="file">{"".join(inner)}</object>\n'
-
-
-def _storage(one: Held) -> str:
-    if not one.original:
-        return group("storage", text("storageMedium", "not in this bundle"))
-    location = (
-        text("contentLocationType", "path in the bag"),
-        text("contentLocationValue", one.item["path"]),
-    )
-    return group("storage", group("contentLocation", *location))
 
 
 def _event(one: Held, event: Event) -> str:

@@ -28,11 +28,14 @@ TYPES = {
     ".txt": "text/plain",
     ".xml": "application/xml",
 }
+PROOFS = "custody/proofs"
 FOLDERS = {  # too many files to name each; the manifests do
-    "custody/proofs": "A proof for each event that a checkpoint pins (C2SP tlog-proof)",
+    PROOFS: "A proof for each event that a checkpoint pins (C2SP tlog-proof)",
     "custody/timestamps": "Timestamps of the log's checkpoint (RFC 3161)",
     "interchange/text": "What is known of each item, as text, for the load files",
 }
+UNNAMED = "The name that it came with is withheld."
+REDACTED = "Redacted: something was covered before it was given out."
 CONDITIONS = (
     "No licence is granted. The files are given out for the purpose that the bundle's request states, under the consent "
     "and legal basis of each source in metadata/sources.json. What is withheld is not to be sought out."
@@ -56,8 +59,8 @@ def write(data: Path, about: BundleFacts) -> None:
 
 
 def _others(data: Path) -> Iterator[str]:
-    """All files but originals: those written by now, and the report's, which come later."""
-    yield from (f"{name}/" for name in FOLDERS if (data / name).is_dir())
+    """All files that belong to no item and are written by now, and the folders of many."""
+    yield from (f"{name}/" for name in FOLDERS if (data / name).is_dir() or name == PROOFS)
     for file in data.rglob("*"):
         path = file.relative_to(data).as_posix()
         if file.is_file() and not path.startswith(tuple(f"{name}/" for name in FOLDERS)):
@@ -91,11 +94,11 @@ def _root(graph: Graph, data: Path, about: BundleFacts, others: list[str]) -> No
     }
 
     def parts() -> Iterator[dict[str, str]]:
-        for path in [*others, *about.reports]:
+        for path in [*others, *about.pdfs]:
             yield ref(quote(path))
-        for item in held.listed(data / "metadata" / "items.json"):
-            if isinstance(item["path"], str):
-                yield ref(quote(item["path"].removeprefix("data/")))
+        for one in held.dossiers(data):
+            for file in one.files:
+                yield ref(quote(file.path))
 
     graph.add_long(root, "hasPart", parts())
 
@@ -128,11 +131,11 @@ def _around(data: Path, about: BundleFacts, agents: Agents) -> Iterator[dict[str
         "startTime": own[0].body["time"],
         "result": ref("./"),
     }
-    for path in about.reports:
+    for path in about.pdfs:
         yield {
             "@id": quote(path),
             "@type": "File",
-            "name": "Report for reading",
+            "name": path,
             "encodingFormat": "application/pdf",
         }
 
@@ -188,17 +191,19 @@ def _file(data: Path, path: str) -> dict[str, Any]:
 def _item(one: Held) -> Iterator[dict[str, Any]]:
     item = one.item
     events = {event.hash: event for event in one.events}
-    if one.original:
-        name = given(item["file_name"])
+    name = given(item["file_name"])
+    for file in one.files:
         yield {
-            "@id": quote(one.original),
+            "@id": quote(file.path),
             "@type": "File",
             "name": f"{item['code']}: {name}" if name else item["code"],
-            "description": "" if name else "The name that it came with is withheld.",
-            "identifier": f"urn:uuid:{item['id']}",
-            "encodingFormat": item["media_type"] or "application/octet-stream",
-            "contentSize": str(item["size"]),
-            "sha256": item["sha256"],
+            "description": " ".join(
+                filter(None, (REDACTED if file.redaction else "", "" if name else UNNAMED))
+            ),
+            "identifier": file.id,
+            "encodingFormat": file.media_type or "application/octet-stream",
+            "contentSize": str(file.size),
+            "sha256": file.sha256,
         }
     for acquisition in item["acquisitions"]:
         event = events[acquisition["event"]]
@@ -212,13 +217,13 @@ def _item(one: Held) -> Iterator[dict[str, Any]]:
             "instrument": ref(_program(event.body["software"])),
             "participant": ref(_source(source)) if source else None,
             "endTime": acquisition["at"],
-            "result": ref(quote(one.original)) if one.original else None,
+            "result": [ref(quote(file.path)) for file in one.files if not file.redaction],
         }
 
 
 def _preview(about: BundleFacts, others: list[str]) -> str:
     rows = "".join(
-        f'<li><a href="{escape(quote(path))}">{escape(path)}</a></li>\n' for path in [*about.reports, *others]
+        f'<li><a href="{escape(quote(path))}">{escape(path)}</a></li>\n' for path in [*about.pdfs, *others]
     )
     return f"""<!DOCTYPE html>
 <html lang="en">
