@@ -63,6 +63,7 @@ RULES: dict[str, Rule] = {
     "create_case": Rule(frozenset({ADMINISTRATOR, RESEARCHER}), ""),
     "manage_people": Rule(frozenset({ADMINISTRATOR}), ""),
     "see_all_jobs": Rule(frozenset({ADMINISTRATOR}), ""),
+    "export_all": Rule(frozenset({ADMINISTRATOR}), ""),  # of the cases that they may export
     "see_system": Rule(frozenset({ADMINISTRATOR}), ""),
 }
 

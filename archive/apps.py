@@ -17,7 +17,7 @@ class ArchiveConfig(AppConfig):
         """Install the guard that lets no custody-relevant row change without its event."""
         from django.db.backends.signals import connection_created
 
-        from archive import alarms, ingest  # noqa: F401  declare their jobs
+        from archive import alarms, copies, disposal, ingest  # noqa: F401  declare their jobs
         from archive.custody import duties  # noqa: F401
         from archive.custody.log import install_guard
 

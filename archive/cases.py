@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from archive import access, custody, sealing
+from archive import access, custody, holds, sealing
 from archive.custody import Actor
 from archive.custody.canonical import commitment
 from archive.errors import BadInput, NotFound
@@ -66,9 +66,18 @@ def change_case(*, case: Case, actor: Actor, reason: str = "", **fields: Any) ->
         return case
     try:
         with transaction.atomic(durable=True):
+            if shortened(case, changed):
+                holds.lock(case)
+                holds.require_none(holds.on_items(case, ()))
             return custody.change(case, event="case.changed", actor=actor, reason=reason, **changed)
     except ValidationError as error:
         raise BadInput(_words(error)) from error
+
+
+def shortened(case: Case, changed: dict[str, Any]) -> bool:
+    """Whether a change lets a case's retention end sooner."""
+    until = changed.get("retain_until", case.retain_until)
+    return case.retain_until is not None and (until is None or until < case.retain_until)
 
 
 def add_source(*, case: Case, code: str, actor: Actor, **fields: Any) -> Source:
@@ -118,6 +127,7 @@ def set_identity(*, source: Source, identity: str, actor: Actor, reason: str = "
             identity_key=key,
             identity_sealed=sealed,
             identity_version=source.identity_version + 1,
+            identity_destroyed_at=None,
         )
 
 
@@ -126,6 +136,8 @@ def see_identity(*, source: Source, actor: Actor, reason: str) -> str:
     access.require(actor, "see_identity", source.case)
     if not reason.strip():
         raise BadInput("Say why you need to see it: the reason goes into the custody log.")
+    if source.identity_destroyed_at is not None:
+        raise NotFound("The identity was destroyed: nobody can read it again, not even this archive.")
     if source.identity_sealed is None:
         raise NotFound("No identity was recorded for this source.")
     opened = sealing.unseal(source.identity_key, source.identity_sealed, context=source.custody_subject())
@@ -146,7 +158,7 @@ def rewrap_identities(*, actor: Actor) -> int:
                 source,
                 event="source.identity_rewrapped",
                 actor=actor,
-                expect={"identity_version": source.identity_version},
+                expect={"identity_version": source.identity_version, "identity_destroyed_at": None},
                 identity_key=key,
             )
         renewed += 1

@@ -6,6 +6,7 @@ AmparoError
 │   └── BadProof        a proof of the log does not hold                             422
 ├── NotFound            nothing here by that name, or nothing that you may see       404
 │   └── NotAllowed      the act is not open to this person (looks like NotFound)     404
+├── Disposed            the bytes were destroyed by an approved disposal              410
 ├── Conflict            somebody else changed it first; look again and repeat        409
 ├── StorageFull         no room for the bytes                                        507
 ├── Damaged             stored bytes fail authentication or do not match their hash  500
@@ -54,6 +55,10 @@ class NotFound(AmparoError):
 
 class NotAllowed(NotFound):
     """Shown to people exactly as NotFound, so that absent and forbidden look alike."""
+
+
+class Disposed(AmparoError):
+    code, status = "disposed", 410
 
 
 class Conflict(AmparoError):

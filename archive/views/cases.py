@@ -33,6 +33,7 @@ JOB_WORDS = {
     "archive.read_back": gettext_lazy("Reading back what was stored"),
     "archive.examine": gettext_lazy("Examining: type, size, small pictures"),
     "archive.proxy": gettext_lazy("Making copies that browsers play"),
+    "archive.dispose": gettext_lazy("Carrying out an approved disposal"),
     "triage.analyse": gettext_lazy("Analysing"),
     "triage.rescore": gettext_lazy("Putting in order"),
 }
