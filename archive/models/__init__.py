@@ -25,8 +25,8 @@ from archive.models.work import Alarm, Duty, Job, Upload, UploadPart, WorkerBeat
 
 __all__ = [
     "Acquisition",
-    "Anchor",
     "Alarm",
+    "Anchor",
     "Assignment",
     "Blob",
     "Case",
