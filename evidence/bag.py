@@ -8,13 +8,16 @@ import io
 import os
 import re
 import shutil
+import tempfile
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from archive.errors import Damaged
@@ -25,77 +28,130 @@ if TYPE_CHECKING:
 PIECE, WORTH_A_THREAD = 2**20, 2**18
 BAGIT_TXT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 MAX_NAME_BYTES = 160
+SYNCERS, WAITING = 4, 64  # files on their way to the disk while the next are written
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")  # what Windows keeps for devices
 
 
 @dataclass(frozen=True)
+class Digests:
+    """What the manifests say of a file."""
+
+    sha256: str
+    sha512: str
+    size: int
+
+
+@dataclass
 class Entry:
-    """A file of a bag: its path, its bytes, to be read once and in order, and the SHA-256 they must have, if any."""
+    """A file of a bag: its path, its bytes, to be read once and in order, and the SHA-256 they must have, if any.
+
+    `digests` are known once the last byte has passed; or from the start, of a file that an earlier attempt wrote.
+    """
 
     path: str
     pieces: Iterable[bytes]
     sha256: str = ""
+    digests: Digests | None = None
 
 
-@dataclass
 class Manifest:
-    """SHA-256 of files by path, noted while their bytes pass; large pieces are hashed by a thread meanwhile."""
+    """SHA-256 and SHA-512 of files, noted in one pass; large pieces are hashed by two threads meanwhile.
 
-    hasher: Executor
-    hashes: dict[str, str] = field(default_factory=dict)
-    octets: int = 0
+    The lines lie in two files without names, so that memory does not grow with their number.
+    """
+
+    def __init__(self, hashers: Executor, folder: Path | None = None) -> None:
+        self.octets = self.files = 0
+        self._hashers, self._open = hashers, ExitStack()
+        self._sha256, self._sha512 = (
+            self._open.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in range(2)
+        )
+
+    def __enter__(self) -> "Manifest":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._open.close()
 
     def note(self, entry: Entry) -> Entry:
-        """The same entry, whose hash is noted once its last byte has passed. Then Damaged, if it is a wrong one."""
+        """The same entry, whose hashes are noted once its last byte has passed. Then Damaged, if it is a wrong one."""
 
         def pieces() -> Iterator[bytes]:
-            digest, hashing = hashlib.sha256(), None
+            digests, size, hashing = (hashlib.sha256(), hashlib.sha512()), 0, []
             for piece in entry.pieces:
-                if hashing:
-                    hashing.result()
-                hashing = self.hasher.submit(digest.update, piece) if len(piece) >= WORTH_A_THREAD else None
-                if not hashing:
-                    digest.update(piece)
-                self.octets += len(piece)
+                for each in hashing:
+                    each.result()
+                large = len(piece) >= WORTH_A_THREAD
+                hashing = [self._hashers.submit(d.update, piece) for d in digests] if large else []
+                if not large:
+                    for digest in digests:
+                        digest.update(piece)
+                size += len(piece)
                 yield piece
-            if hashing:
-                hashing.result()
-            self.hashes[entry.path] = digest.hexdigest()
-            if entry.sha256 not in ("", self.hashes[entry.path]):
+            for each in hashing:
+                each.result()
+            noted.digests = Digests(digests[0].hexdigest(), digests[1].hexdigest(), size)
+            if entry.sha256 not in ("", noted.digests.sha256):
                 raise Damaged(
                     "An original has not its SHA-256 any more. Nothing was exported: run `vault check`."
                 )
+            self.add(entry.path, noted.digests)
 
-        return Entry(entry.path, pieces())
+        noted = Entry(entry.path, pieces(), entry.sha256)
+        return noted
 
-    def text(self) -> bytes:
-        """The manifest file."""
-        return "".join(
-            f"{digest}  {encoded(path)}\n" for path, digest in sorted(self.hashes.items())
-        ).encode()
+    def add(self, path: str, digests: Digests) -> None:
+        """Note a file whose hashes are known."""
+        self._sha256.write(f"{digests.sha256}  {encoded(path)}\n".encode())
+        self._sha512.write(f"{digests.sha512}  {encoded(path)}\n".encode())
+        self.octets, self.files = self.octets + digests.size, self.files + 1
+
+    def texts(self) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """Algorithm and lines of both manifest files."""
+        yield "sha256", _pieces_of(self._sha256)
+        yield "sha512", _pieces_of(self._sha512)
+
+
+def _pieces_of(file: BinaryIO) -> Iterator[bytes]:
+    file.seek(0)
+    while piece := file.read(PIECE):
+        yield piece
 
 
 def bag(
     payload: Iterable[Entry],
     tags: dict[str, bytes],
     info: Callable[[Manifest], dict[str, str]],
-    seal: Callable[[str], dict[str, bytes]],
+    seal: Callable[[dict[str, str]], dict[str, bytes]],
+    scratch: Path | None = None,
 ) -> Iterator[Entry]:
-    """All files of a bag in order: payload, tag files, manifests, and last what `seal` makes of the tag manifest's hash.
+    """All files of a bag in order: payload, tag files, manifests, and last what `seal` makes of the tag manifests'
+    hashes, by algorithm.
 
-    Each entry's pieces must be read to the end before the next is asked for.
+    Each entry's pieces must be read to the end before the next is asked for. Entries of the payload that come with
+    their digests are in the manifests and are not given out.
     """
-    with ThreadPoolExecutor(1, "bag-hash") as hasher:
-        listed, tagged = Manifest(hasher), Manifest(hasher)
+    with (
+        ThreadPoolExecutor(2, "bag-hash") as hashers,
+        Manifest(hashers, scratch) as listed,
+        Manifest(hashers, scratch) as tagged,
+    ):
         for entry in payload:
-            yield listed.note(entry)
+            if entry.digests:
+                listed.add(entry.path, entry.digests)
+            else:
+                yield listed.note(entry)
         lines = "".join(f"{label}: {value}\n" for label, value in info(listed).items())
         for path, data in {**tags, "bagit.txt": BAGIT_TXT, "bag-info.txt": lines.encode()}.items():
             yield tagged.note(Entry(path, [data]))
-        yield tagged.note(Entry("manifest-sha256.txt", [listed.text()]))
-        last = tagged.text()
-        yield Entry("tagmanifest-sha256.txt", [last])
-        for path, data in seal(hashlib.sha256(last).hexdigest()).items():
+        for algorithm, pieces in listed.texts():
+            yield tagged.note(Entry(f"manifest-{algorithm}.txt", pieces))
+        hashes = {}
+        for algorithm, pieces in tagged.texts():
+            whole = b"".join(pieces)
+            hashes[algorithm] = hashlib.new(algorithm, whole).hexdigest()
+            yield Entry(f"tagmanifest-{algorithm}.txt", [whole])
+        for path, data in seal(hashes).items():
             yield Entry(path, [data])
 
 
@@ -128,25 +184,39 @@ def _cut(text: str, octets: int) -> str:
 # --- into a folder ------------------------------------------------------------------------------------------
 
 
-def write_folder(entries: Iterable[Entry], folder: Path) -> None:
-    """Write a bag into a new folder and make it durable. The caller removes the folder if this raises."""
-    folder.mkdir(mode=0o700)
-    folders = {folder}
-    with ThreadPoolExecutor(1, "bag-sync") as pool:  # a file goes to the disk while the next is written
-        syncing: list[Future] = []
+def write_folder(
+    entries: Iterable[Entry], folder: Path, written: Callable[[Entry], None] = lambda entry: None
+) -> int:
+    """Write a bag into a folder and make it durable; return how many bytes it took. What is there already of these
+    names is written anew. `written` is told of each file once it is durable, by another thread.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folders, size = {folder}, 0
+    waiting: list[Future] = []
+    with ThreadPoolExecutor(SYNCERS, "bag-sync") as pool:  # files go to the disk while the next is written
+
+        def durable(path: Path, entry: Entry) -> None:
+            sync(path)
+            written(entry)
+
         for entry in entries:
             path = folder / entry.path
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.parent not in folders:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                folders |= set(path.parents) - set(folder.parents)
+            path.unlink(missing_ok=True)
             with path.open("xb", buffering=0) as file:
                 for piece in entry.pieces:
                     _write_all(file, piece)
-            folders |= set(path.parents) - set(folder.parents)
-            syncing = [each for each in syncing if not (each.done() and each.result() is None)]
-            syncing.append(pool.submit(sync, path))
-        for each in syncing:
+                    size += len(piece)
+            waiting.append(pool.submit(durable, path, entry))
+            while len(waiting) > WAITING or (waiting and waiting[0].done()):
+                waiting.pop(0).result()
+        for each in waiting:
             each.result()
     for path in sorted(folders, reverse=True):
         sync(path)
+    return size
 
 
 def _write_all(file: io.FileIO, piece: bytes) -> None:
@@ -194,12 +264,12 @@ class _Outbox:
         return data
 
 
-def zip_pieces(entries: Iterable[Entry], top: str) -> Iterator[bytes]:
+def zip_pieces(entries: Iterable[Entry], top: str, dated: datetime) -> Iterator[bytes]:
     """The bytes of a zip with one folder at its top. Stored, not packed: photographs and videos already are."""
-    out, now = _Outbox(), datetime.now(UTC).timetuple()[:6]
+    out = _Outbox()
     with zipfile.ZipFile(cast("BinaryIO", out), "w") as packed:
         for entry in entries:
-            info = zipfile.ZipInfo(f"{top}/{entry.path}", now)
+            info = zipfile.ZipInfo(f"{top}/{entry.path}", dated.timetuple()[:6])
             info.external_attr = 0o100644 << 16
             with packed.open(info, "w", force_zip64=True) as file:
                 for piece in entry.pieces:
@@ -230,10 +300,12 @@ class Stream(io.RawIOBase):
         return count
 
 
-def write_zip(entries: Iterable[Entry], top: str, path: Path) -> None:
-    """Write a bag as a zip and make it durable. The caller removes the file if this raises."""
+def write_file(pieces: Iterable[bytes], path: Path) -> int:
+    """Write one file, in place of what is there, and make it durable; return its length."""
+    path.unlink(missing_ok=True)
     with path.open("xb", buffering=0) as file:
         os.fchmod(file.fileno(), 0o600)
-        for piece in zip_pieces(entries, top):
+        for piece in pieces:
             _write_all(file, piece)
         os.fsync(file.fileno())
+        return file.tell()

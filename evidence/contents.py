@@ -13,27 +13,36 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from archive.custody import Actor
 from archive.custody.canonical import ZERO_HASH, canonical, event_hash
-from archive.custody.checkpoint import sign_checkpoint
-from archive.custody.sequence import sequence
-from archive.errors import Damaged, LimitExceeded
-from archive.models import CustodyEvent, Item, Source
+from archive.errors import BadInput, Damaged, LimitExceeded
+from archive.models import Checkpoint, CustodyEvent, Item, Source
 from archive.vault import Progress, silent
 from evidence import bag
 from evidence.disclosure import WITHHELD, Disclosure
-from evidence.models import Bundle
+from evidence.models import Bundle, Redaction
+from evidence.proofs import Custody, Lines
 from triage.models import Detection
 from triage.results import Found, canonical_result
 
 CHUNK = 100
 MAX_LINE = 15 * 2**20  # bytes; verifiers read lines of at most 16 MiB
 NOT_A_FINDING = "machine suggestion, not a finding; score uncalibrated"
+FILES = "files.jsonl"  # in the spool folder: what lies under data/originals and data/redacted
+ENDINGS = {
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "video/mp4": ".mp4",
+    "audio/mp4": ".m4a",
+    "audio/mpeg": ".mp3",
+    "audio/wav": ".wav",
+    "audio/x-wav": ".wav",
+    "audio/flac": ".flac",
+}
 DECIDED = ("item.decided", "item.decision_withdrawn")
 COLUMNS = {
     "metadata/items": (
         "code id file_name path sha256 size kind media_type condition width height duration_ms received_at source "
-        "decision acquisitions claims findings renditions tags notes"
+        "decision acquisitions claims findings renditions redactions tags notes"
     ).split(),
     "metadata/sources": (
         "code id pseudonym kind reliability consent_informed consent_scope consent_date consent_ends may_be_public "
@@ -57,7 +66,7 @@ class Event:
     body: dict[str, Any]
     raw: bytes
     hash: str
-    position: int | str
+    position: int
     opened: dict[str, tuple[str, Any]]  # salt and value by pointer
 
     @property
@@ -87,11 +96,14 @@ class Event:
         return self.value("/actor/name", self.body["actor"]["name"])
 
 
-def chains(subjects: list[str], disclosure: Disclosure) -> Iterator[tuple[str, list[Event]]]:
-    """All events of each subject, in order. Raises Damaged where a chain does not hold: nothing unsound goes out."""
-    rows = CustodyEvent.objects.filter(subject__in=subjects).order_by("subject", "number")
+def chains(subjects: list[str], disclosure: Disclosure, size: int) -> Iterator[tuple[str, list[Event]]]:
+    """Each subject's events at positions below `size`, in order.
+
+    Raises Damaged where a chain does not hold: nothing unsound goes out.
+    """
+    rows = CustodyEvent.objects.filter(subject__in=subjects, position__position__lt=size)
     held: dict[str, list[Event]] = {subject: [] for subject in subjects}
-    for row in rows.select_related("position").prefetch_related("openings"):
+    for row in rows.order_by("subject", "number").select_related("position").prefetch_related("openings"):
         raw = bytes(row.canonical)
         body = json.loads(raw)
         before = held[row.subject][-1].hash if held[row.subject] else ZERO_HASH
@@ -104,8 +116,7 @@ def chains(subjects: list[str], disclosure: Disclosure) -> Iterator[tuple[str, l
         opened = {
             o.pointer: (o.salt, o.value) for o in row.openings.all() if disclosure.opens(body, o.pointer)
         }
-        position = row.position.position if hasattr(row, "position") else "pending"
-        held[row.subject].append(Event(body, raw, row.hash, position, opened))
+        held[row.subject].append(Event(body, raw, row.hash, row.position.position, opened))
     yield from held.items()
 
 
@@ -157,54 +168,6 @@ class Table:
         self._csv.close()
 
 
-class Lines:
-    """A JSON list without a table beside it."""
-
-    def __init__(self, file: Path) -> None:
-        self._file, self._count = file.open("xb"), 0
-        self._file.write(b"[\n")
-
-    def add(self, row: dict) -> None:
-        """Add an entry."""
-        self._file.write((b",\n" if self._count else b"") + canonical(row))
-        self._count += 1
-
-    def close(self) -> None:
-        """End the file."""
-        self._file.write(b"\n]\n" if self._count else b"]\n")
-        self._file.close()
-
-
-class Custody:
-    """The four files under data/custody that are written event by event."""
-
-    def __init__(self, folder: Path) -> None:
-        self.events = self.subjects = self.opened = self.withheld = self.pending = 0
-        self._events = (folder / "events.jsonl").open("xb")
-        self._openings = (folder / "openings.jsonl").open("xb")
-        self._positions, self._subjects = Lines(folder / "positions.json"), Lines(folder / "subjects.json")
-
-    def add(self, subject: str, events: list[Event]) -> None:
-        """Add one subject's whole chain."""
-        for event in events:
-            self._events.write(event.raw + b"\n")
-            self._positions.add({**event.place, "position": event.position})
-            at = {"subject": subject, "number": event.body["number"]}
-            for pointer, (salt, value) in sorted(event.opened.items()):
-                self._openings.write(
-                    canonical({**at, "pointer": pointer, "salt": salt, "value": value}) + b"\n"
-                )
-            self.opened += len(event.opened)
-            self.pending += event.position == "pending"
-        self._subjects.add({"subject": subject, "events": len(events), "tip": events[-1].hash})
-        self.events, self.subjects = self.events + len(events), self.subjects + 1
-
-    def close(self) -> None:
-        """End all four."""
-        for each in (self._events, self._openings, self._positions, self._subjects):
-            each.close()
-
-
 # --- the whole ----------------------------------------------------------------------------------------------
 
 
@@ -225,65 +188,103 @@ class Contents:
     case: dict[str, Any]
     case_events: list[Event]
     request: Event
-    originals: list[tuple[str, str, int]]  # path, SHA-256, size
     sources: list[dict[str, Any]]
     pages: list[Page]  # the first ones, as many as the report shows
     checkpoint: str
     items: int = 0
     events: int = 0
     subjects: int = 0
-    pending: int = 0
     decisions: int = 0
     runs: int = 0
+    octets: int = 0  # of the files below
     models: frozenset[tuple[str, str]] = frozenset()  # name and weights' SHA-256 (empty: built into OpenCV)
+
+
+class Files:
+    """The originals and redactions of a bag, in order: path, SHA-256 and size. Kept in a file, however many."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self.octets = file.open("x", encoding="utf-8"), 0
+
+    def add(self, path: str, sha256: str, size: int) -> None:
+        """Add one."""
+        self._file.write(f"{json.dumps([path, sha256, size])}\n")
+        self.octets += size
+
+    def close(self) -> None:
+        """End it."""
+        self._file.close()
+
+    @staticmethod
+    def read(file: Path) -> Iterator[tuple[str, str, int]]:
+        """All of them again."""
+        with file.open(encoding="utf-8") as lines:
+            for line in lines:
+                path, sha256, size = json.loads(line)
+                yield path, sha256, size
 
 
 class _Writers:
     """All open files of a data folder, closed together."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, spool: Path, checkpoint: Checkpoint) -> None:
         for name in ("metadata", "custody"):
             (data / name).mkdir()
         self.items, self.sources = Table(data, "metadata/items"), Table(data, "metadata/sources")
         self.decisions, self.detections = Table(data, "decisions"), Table(data, "detections")
-        self.custody = Custody(data / "custody")
+        self.custody = Custody(data / "custody", spool, checkpoint)
+        self.files = Files(spool / FILES)
 
     def __enter__(self) -> "_Writers":
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for each in (self.items, self.sources, self.decisions, self.detections, self.custody):
+        for each in (self.items, self.sources, self.decisions, self.detections, self.custody, self.files):
             each.close()
 
 
-def write(bundle: Bundle, data: Path, *, actor: Actor, pages: int, progress: Progress = silent) -> Contents:
-    """Write everything but the originals and the report into an empty folder.
+def write(
+    bundle: Bundle,
+    data: Path,
+    spool: Path,
+    checkpoint: Checkpoint,
+    *,
+    volume: int,
+    of: int,
+    pages: int,
+    progress: Progress = silent,
+) -> Contents:
+    """Write everything of a volume but the files of its items, the report and single proofs into an empty folder.
 
-    Gives waiting events their positions first, and signs a checkpoint last, so that it covers what is given out.
-    Raises Damaged, KeyUnavailable.
+    What is said is cut at the checkpoint's map. `spool` gets the list of the items' files (FILES). Raises Damaged,
+    BadInput for an item that may only go out redacted and is not.
     """
-    sequence()
     disclosure = Disclosure(bundle.disclosed)
-    with _Writers(data) as out:
-        contents = _begin(bundle, disclosure, out)
+    with _Writers(data, spool, checkpoint) as out:
+        contents = _begin(bundle, disclosure, out, checkpoint)
         sources: set[str] = set()
         models: set[tuple[str, str]] = set()
-        for item, events in _items(bundle, disclosure):
-            page = _page(item, events, disclosure)
+        number = bundle.entries.filter(volume=volume).count()
+        for item, events in _items(bundle, volume, disclosure, checkpoint.map.size):
+            page = _page(item, events, disclosure, bundle.files)
             out.custody.add(item.custody_subject(), events)
             out.items.add(page.item)
             for row in page.decisions:
                 out.decisions.add(row)
             for row in page.runs:
                 out.detections.add(row)
-            contents.originals.append((page.item["path"], item.sha256, item.size))
+            if page.item["path"]:
+                out.files.add(page.item["path"], item.sha256, item.size)
+            for row in page.item["redactions"]:
+                out.files.add(row["path"], row["sha256"], row["size"])
             sources |= {
                 s for s in (page.item["source"], *(a["source"] for a in page.item["acquisitions"])) if s
             }
             models |= {(row["model"], row["weights_sha256"]) for row in page.runs}
             if len(contents.pages) < pages:
                 contents.pages.append(page)
-            progress("gather", out.items.count, bundle.item_count)
+            progress("gather", out.items.count, number)
+        out.custody.pin()
         for source in Source.objects.filter(case=bundle.case, code__in=sources).order_by("code"):
             row = _source(source)
             out.sources.add(row)
@@ -291,37 +292,49 @@ def write(bundle: Bundle, data: Path, *, actor: Actor, pages: int, progress: Pro
         contents.items, contents.decisions = out.items.count, out.decisions.count
         contents.runs, contents.models = out.detections.count, frozenset(models)
         contents.events, contents.subjects = out.custody.events, out.custody.subjects
-        contents.pending = out.custody.pending
+        contents.octets = out.files.octets
     (data / "metadata" / "case.json").write_bytes(canonical(contents.case) + b"\n")
-    contents.checkpoint = sign_checkpoint(actor=actor).note
-    (data / "custody" / "checkpoint.txt").write_bytes(contents.checkpoint.encode())
+    if of > 1:
+        _index(bundle, data / "volumes.json")
     return contents
 
 
-def _begin(bundle: Bundle, disclosure: Disclosure, out: _Writers) -> Contents:
+def _index(bundle: Bundle, file: Path) -> None:
+    """In which volume each item of the bundle lies: the same file in every volume."""
+    lines = Lines(file)
+    entries = bundle.entries.order_by("item__number").values_list("item_id", "item__number", "volume")
+    for item, number, volume in entries.iterator(chunk_size=2000):
+        lines.add({"code": f"{bundle.case.code}/{number:04d}", "item": str(item), "volume": volume})
+    lines.close()
+
+
+def _begin(bundle: Bundle, disclosure: Disclosure, out: _Writers, checkpoint: Checkpoint) -> Contents:
     case = bundle.case
-    held = dict(chains([case.custody_subject(), bundle.custody_subject()], disclosure))
-    for subject, events in held.items():
-        out.custody.add(subject, events)
+    held = dict(chains([case.custody_subject(), bundle.custody_subject()], disclosure, checkpoint.map.size))
     case_events, own = held.values()
+    out.custody.add(case.custody_subject(), case_events)
+    out.custody.add(bundle.custody_subject(), own)
     facts: dict[str, Any] = {"id": str(case.pk)}
     for event in case_events:
         if event.body["payload"].get("record") == "archive.case":
             facts |= event.values()
-    return Contents(facts, case_events, own[0], [], [], [], "")
+    return Contents(facts, case_events, own[0], [], [], checkpoint.note)
 
 
-def _items(bundle: Bundle, disclosure: Disclosure) -> Iterator[tuple[Item, list[Event]]]:
-    chosen = Item.objects.filter(bundle_entries__bundle=bundle).select_related("case").order_by("number")
+def _items(
+    bundle: Bundle, volume: int, disclosure: Disclosure, size: int
+) -> Iterator[tuple[Item, list[Event]]]:
+    chosen = Item.objects.filter(bundle_entries__bundle=bundle, bundle_entries__volume=volume)
+    chosen = chosen.select_related("case").order_by("number")
     after = 0
     while batch := list(chosen.filter(number__gt=after)[:CHUNK]):
-        held = dict(chains([item.custody_subject() for item in batch], disclosure))
+        held = dict(chains([item.custody_subject() for item in batch], disclosure, size))
         for item in batch:
-            yield item, held[item.custody_subject()]
+            yield item, held.pop(item.custody_subject())
         after = batch[-1].number
 
 
-def _page(item: Item, events: list[Event], disclosure: Disclosure) -> Page:
+def _page(item: Item, events: list[Event], disclosure: Disclosure, files: str) -> Page:
     """Fold an item's events into what the bundle says of it."""
     state: dict[str, Any] = {}
     lists: dict[str, list] = {
@@ -353,11 +366,19 @@ def _page(item: Item, events: list[Event], disclosure: Disclosure) -> Page:
         acquisition["source"] = _code(acquisition["source"], codes, item)
     first = lists["acquisitions"][0]["file_name"]
     name = bag.safe_name(first if isinstance(first, str) else f"original{Path(item.file_name).suffix[:16]}")
+    folder = bag.safe_name(item.code.replace("/", "-"))
+    given = files != Bundle.Files.REDACTED and not state.get("disposed_at")
+    lists["redactions"] = [] if files == Bundle.Files.ORIGINALS else _redactions(item, events, folder, name)
+    if files == Bundle.Files.REDACTED and not lists["redactions"]:
+        raise BadInput(
+            f"Item {item.code} has no approved redaction, and this bundle holds redacted files only. Nothing was exported: "
+            "redact it, or leave it out."
+        )
     row = {
         "id": str(item.pk),
         "code": item.code,
         "file_name": first,
-        "path": f"data/originals/{bag.safe_name(item.code.replace('/', '-'))}/{name}",
+        "path": f"data/originals/{folder}/{name}" if given else None,
         "sha256": state["blob"],
         "size": state["size"],
         "source": _code(state["source"], codes, item),
@@ -370,6 +391,33 @@ def _page(item: Item, events: list[Event], disclosure: Disclosure) -> Page:
         **lists,
     }
     return Page(row, events, decisions, runs)
+
+
+def _redactions(item: Item, events: list[Event], folder: str, name: str) -> list[dict[str, Any]]:
+    """The approved redactions of an item, as far as its chain knows them by now."""
+    approved = Redaction.objects.filter(item=item, state=Redaction.State.APPROVED).select_related(
+        "rendition__blob"
+    )
+    made = {str(row.rendition_id): row.rendition for row in approved}
+    found: list[dict[str, Any]] = []
+    for event in events:
+        rendition = made.get(event.body["payload"].get("id", ""))
+        if event.body["type"] != "item.rendition_made" or rendition is None:
+            continue
+        values = event.values()
+        number = f"-{len(found) + 1}" if found else ""
+        ending = ENDINGS.get(values["media_type"], "")
+        path = f"data/redacted/{folder}/{bag.safe_name(Path(name).stem)}{number}{ending}"
+        found.append(
+            {
+                **event.place,
+                "path": path,
+                "sha256": values["blob"],
+                "size": rendition.blob.size,
+                **{key: values[key] for key in ("media_type", "original_sha256", "recipe")},
+            }
+        )
+    return found
 
 
 def _code(source: str | None, codes: dict, item: Item) -> str | None:

@@ -42,9 +42,12 @@ GROUPS: dict[str, Group] = {
         _fields(claim=_STATEMENT, finding=_STATEMENT, item=("condition_detail",)),
     ),
     "reasons": Group(
-        _("Reasons that people gave for decisions, postponements and this bundle"),
+        _(
+            "Reasons that people gave for decisions, postponements and this bundle, for whom it is and on which basis"
+        ),
         True,
-        _fields(decision=("reason",), postponement=("reason",)),
+        _fields(decision=("reason",), postponement=("reason",))
+        | {("evidence.bundle", "recipient"), ("evidence.bundle", "basis")},
     ),
     "origins": Group(
         _("Folders and web addresses that files came from"), False, _fields(acquisition=("path", "url"))
@@ -53,7 +56,8 @@ GROUPS: dict[str, Group] = {
     "names": Group(
         _("Names of staff and of those who brought files"),
         False,
-        _fields(acquisition=("by",), user=("name", "username")),
+        _fields(acquisition=("by",), user=("name", "username"))
+        | {("evidence.bundle", "approved_by"), ("evidence.bundle", "recipient_names")},
     ),
 }
 DEFAULT = tuple(name for name, group in GROUPS.items() if group.by_default)

@@ -1,8 +1,10 @@
-"""manage.py bundle export --case CODE [--item ID ...] --out PATH [--zip] | key"""
+"""manage.py bundle export | key"""
 
 import hashlib
 import sys
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,11 +12,16 @@ from uuid import UUID
 from tqdm import tqdm
 
 from archive.custody import Actor
-from archive.errors import NotFound
+from archive.errors import BadInput, NotFound
 from archive.management.base import Command as Base
 from archive.models import Case, Item
-from evidence import bundle
+from archive.vault import Progress
+from evidence import bundle, terms, whole
 from evidence.disclosure import DEFAULT, GROUPS
+from evidence.models import Bundle
+from evidence.work import Stopped
+
+COUNTED = ("gather",)  # steps that count items; the others count bytes
 
 
 class Command(Base):
@@ -25,7 +32,9 @@ class Command(Base):
     def add_arguments(self, parser: ArgumentParser) -> None:
         commands = parser.add_subparsers(dest="act", required=True)
         export = commands.add_parser("export", help="write a bundle: originals, custody, decisions, signed")
-        export.add_argument("--case", required=True, help="code of the case")
+        which = export.add_mutually_exclusive_group()
+        which.add_argument("--case", help="code of the case")
+        which.add_argument("--all", action="store_true", help="the whole archive: a bag a case, and an index")
         export.add_argument(
             "--item",
             action="append",
@@ -34,7 +43,44 @@ class Command(Base):
         )
         export.add_argument("--out", required=True, type=Path, help="a path that does not exist yet")
         export.add_argument("--zip", action="store_true", help="write one .zip instead of a folder")
-        export.add_argument("--reason", default="", help="for whom and why; goes into the custody log")
+        export.add_argument(
+            "--resume", action="store_true", help="go on with an export to this path that was killed"
+        )
+        export.add_argument("--reason", default="", help="why; goes into the custody log")
+        export.add_argument(
+            "--for",
+            dest="destination",
+            choices=Bundle.Destination.values,
+            default=Bundle.Destination.INTERNAL,
+            help="what the sources' consent is held against (default: internal)",
+        )
+        export.add_argument(
+            "--recipient", default="", help="who gets it; goes into the register of disclosures"
+        )
+        export.add_argument("--basis", default="", help="the mandate or legal basis under which they do")
+        export.add_argument("--approved-by", default="", help="who approved that")
+        export.add_argument(
+            "--to",
+            action="append",
+            default=[],
+            metavar="NAME=KEY",
+            help="encrypt to this age key (age1...) of this holder; may be given again. Makes one .zip.age",
+        )
+        export.add_argument(
+            "--files",
+            choices=Bundle.Files.values,
+            default=Bundle.Files.ORIGINALS,
+            help="originals, approved redactions in their stead, or both",
+        )
+        export.add_argument(
+            "--volume-size", default="0", metavar="SIZE", help="split into volumes of, say, 4GiB of files"
+        )
+        export.add_argument(
+            "--override-consent",
+            default="",
+            metavar="REASON",
+            help="export although consent stands against it; recorded for each source, with your name",
+        )
         export.add_argument(
             "--disclose",
             action="append",
@@ -55,39 +101,54 @@ class Command(Base):
         getattr(self, act)(**options)
 
     def export(
-        self,
-        *,
-        case: str,
-        item: list[str] | None,
-        out: Path,
-        zip: bool,
-        reason: str,
-        disclose: list[str],
-        withhold: list[str],
-        **_: Any,
+        self, *, case: str | None, item: list[str] | None, out: Path, resume: bool, **options: Any
     ) -> None:
-        """Write a bundle."""
-        found = Case.objects.filter(code=case).first()
-        if found is None:
-            raise NotFound(f"There is no case {case}. Nothing was exported.")
-        with tqdm(unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
-
-            def progress(step: str, done: int, total: int | None = None) -> None:
-                bar.set_description(step)
-                bar.total, bar.n = total, done
-                bar.refresh()
-
-            made = bundle.export(
-                case=found,
-                items=None if item is None else [_item(found, name) for name in item],
-                out=out,
-                actor=Actor.operator(),
-                disclosed=[name for name in (*DEFAULT, *disclose) if name not in withhold],
-                reason=reason,
-                as_zip=zip,
-                progress=progress,
+        """Write a bundle, go on with one, or write a bundle of each case."""
+        actor, as_zip = Actor.operator(), options["zip"]
+        try:
+            with _bar() as progress:
+                if options["all"]:
+                    if item:
+                        raise BadInput("--all takes every item: leave out --item.")
+                    index = whole.export(
+                        out=out,
+                        actor=actor,
+                        resume=resume,
+                        reason=options["reason"],
+                        as_zip=as_zip,
+                        progress=progress,
+                        **_terms(options),
+                    )
+                    self.stdout.write(f"{len(index)} cases are in {out}; index.json there lists them.")
+                    return
+                if resume:
+                    made = bundle.resume(out=out, actor=actor, as_zip=as_zip, progress=progress)
+                else:
+                    found = Case.objects.filter(code=case).first()
+                    if found is None:
+                        raise NotFound(f"There is no case {case}. Nothing was exported.")
+                    made = bundle.export(
+                        case=found,
+                        items=None if item is None else [_item(found, name) for name in item],
+                        out=out,
+                        actor=actor,
+                        reason=options["reason"],
+                        as_zip=as_zip,
+                        progress=progress,
+                        **_terms(options),
+                    )
+        except Stopped:
+            raise BadInput(
+                "The bundle was cancelled by somebody else. What was written of it is removed."
+            ) from None
+        except KeyboardInterrupt:
+            self.stderr.write(
+                "Cancelled. What was written of the bundle is removed; the log says that you stopped it."
             )
+            sys.exit(130)
         self.stdout.write(f"{made.item_count} items are in {out}.")
+        if made.recipient_keys:
+            self.stdout.write("It is encrypted; its recipients open it with: age -d -i KEY-FILE")
         self.stdout.write(f"Check it: python verify_bundle.py {out} --key {made.key}")
         self.stdout.write(
             "Give its recipient that fingerprint and verify_bundle.py by another way than the bundle."
@@ -97,6 +158,30 @@ class Command(Base):
         """Print the fingerprint and the verifier's hash."""
         self.stdout.write(f"key's fingerprint    {bundle.fingerprint()}")
         self.stdout.write(f"verify_bundle.py     {hashlib.sha256(bundle.VERIFIER.read_bytes()).hexdigest()}")
+
+
+def _terms(options: dict[str, Any]) -> dict[str, Any]:
+    """The options as fields of evidence.terms.Terms."""
+    return {
+        "disclosed": tuple(n for n in (*DEFAULT, *options["disclose"]) if n not in options["withhold"]),
+        "keys": tuple(terms.key_of(text) for text in options["to"]),
+        "volume_size": terms.size_of(options["volume_size"]),
+        "override": options["override_consent"],
+        **{name: options[name] for name in ("destination", "files", "recipient", "basis", "approved_by")},
+    }
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    with tqdm(unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
+
+        def progress(step: str, done: int, total: int | None = None) -> None:
+            bar.unit = "" if step in COUNTED else "B"
+            bar.set_description(step)
+            bar.total, bar.n = total, done
+            bar.refresh()
+
+        yield progress
 
 
 def _item(case: Case, name: str) -> UUID:
