@@ -8,13 +8,13 @@ from pathlib import Path
 from cryptography import x509
 from rfc3161_client import (
     HashAlgorithm,
+    TimeStampRequest,
     TimestampRequestBuilder,
     TimeStampResponse,
     VerificationError,
     VerifierBuilder,
     decode_timestamp_response,
 )
-from rfc3161_client.base import TimeStampRequest
 
 from archive.errors import BadInput
 
