@@ -175,6 +175,7 @@ def test_a_connection_of_another_thread_is_guarded_too():
 # --- who may open the gate ----------------------------------------------------------------------------------------
 
 MAY_RECORD = {
+    "archive/custody/anchors.py",
     "archive/custody/batch.py",
     "archive/custody/erasure.py",
     "archive/custody/log.py",

@@ -16,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from archive.custody.notes import ED25519, VerifierKey, parse_note
+from tests.outside import RunningWitness
 from witness import merkle
 from witness.store import Store, Unusable
 
@@ -66,37 +67,6 @@ TREE = Tree(*(bytes([i]) for i in range(40)))
 FORK = Tree(*(bytes([i]) for i in range(9)), *(bytes([200 + i]) for i in range(31)))
 
 
-class Running:
-    """A served witness. `patch` is Python that runs before it, as a debugger would."""
-
-    def __init__(self, folder: Path, patch: str = ""):
-        command = [sys.executable, "-m", "witness", "serve", str(folder), "--listen", "127.0.0.1:0"]
-        if patch:
-            program = f"import sys; from witness.__main__ import main; {patch}; sys.exit(main(sys.argv[1:]))"
-            command[1:3] = ["-c", program]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        self.port = int(self.process.stdout.readline().split(":")[1].split("/")[0])
-
-    def ask(self, body: str | bytes, method="POST", path="/add-checkpoint", headers=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            connection.request(method, path, body.encode() if isinstance(body, str) else body, headers or {})
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode(), answer.headers["Content-Type"]
-        finally:
-            connection.close()
-
-    def status(self, *arguments, **named):
-        return self.ask(*arguments, **named)[0]
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(10)
-        self.process.stdout.close()
-
-
 @pytest.fixture
 def folder(tmp_path):
     store = Store.create(tmp_path / "w", "witness.example/w1")
@@ -106,7 +76,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def running(folder):
-    witness = Running(folder)
+    witness = RunningWitness(folder)
     yield witness
     witness.stop()
 
@@ -193,10 +163,10 @@ def test_signatures_of_strangers_beside_the_logs_are_passed_over(running):
 
 
 def test_what_it_saw_outlives_a_restart_and_a_rolled_back_log_is_refused(folder):
-    first = Running(folder)
+    first = RunningWitness(folder)
     assert first.status(TREE.request(0, 20)) == 200
     first.stop()
-    second = Running(folder)
+    second = RunningWitness(folder)
     try:
         assert second.status(TREE.request(0, 12)) == 409  # last week's backup, which knows of no witness
         assert second.status(TREE.request(12, 14)) == 409
@@ -208,7 +178,7 @@ def test_what_it_saw_outlives_a_restart_and_a_rolled_back_log_is_refused(folder)
 
 def test_of_two_heads_sent_at_once_one_wins(folder):
     """Two processes on one folder, as behind a load balancer: check and update are one step for both."""
-    witnesses = [Running(folder), Running(folder)]
+    witnesses = [RunningWitness(folder), RunningWitness(folder)]
     try:
         for old in (0, 10, 14):  # 10 leaves in common are enough to fork the first time
             answers = []
@@ -267,13 +237,13 @@ def _reset(folder, old):
     ids=lambda value: value if isinstance(value, str) and " " in value and "import" not in value else "",
 )
 def test_killed_it_either_remembers_or_has_not_signed(folder, moment, patch, size):
-    dying = Running(folder, patch)
+    dying = RunningWitness(folder, patch)
     with pytest.raises((http.client.HTTPException, ConnectionError)):
         dying.ask(TREE.request(0, 7))
     assert dying.process.wait(10) == -signal.SIGKILL
     dying.process.stdout.close()
     assert cosigned(folder) == size
-    again = Running(folder)
+    again = RunningWitness(folder)
     try:
         assert again.status(FORK.request(0, 30)) == (409 if size else 200)
         if size:  # the log asks again and gets the signature that was lost
