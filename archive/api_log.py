@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from archive.custody import proofs, showing
-from archive.custody.publish import cosigned_note
+from archive.custody.anchors import cosigned_note
 from archive.errors import NotFound
 from archive.models import CustodyEvent, Item
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archive.custody import map, proofs
+from archive.custody.anchors import cosigned_note
 from archive.custody.canonical import canonical
-from archive.custody.publish import cosigned_note
 from archive.custody.showing import pinned_map
 from archive.custody.tiles import Tiles
 from archive.errors import Conflict, Damaged

@@ -6,8 +6,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from archive.custody import Actor
+from archive.custody.anchors import cosigned_note
 from archive.custody.policy import evaluate, read_policy
-from archive.custody.publish import cosigned_note, publish
+from archive.custody.publish import publish
 from archive.errors import Conflict
 from archive.models import Checkpoint
 from archive.vault import Progress, silent

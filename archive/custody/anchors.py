@@ -45,7 +45,7 @@ def own_policy() -> Policy | None:
     return read_policy(settings.POLICY_FILE) if settings.POLICY_FILE else None
 
 
-def cosigned(checkpoint: Checkpoint) -> str:
+def cosigned_note(checkpoint: Checkpoint) -> str:
     """The checkpoint as the log signed it, with the lines of its witnesses."""
     rows = sorted(checkpoint.cosignatures.all(), key=lambda row: row.pk)
     return checkpoint.note + "".join(row.line for row in rows)
@@ -54,7 +54,7 @@ def cosigned(checkpoint: Checkpoint) -> str:
 def judge(checkpoint: Checkpoint, now: datetime | None = None) -> Verdict | None:
     """What the policy says of a checkpoint; None without a policy. Raises BadInput for a wrong policy file."""
     policy = own_policy()
-    return evaluate(policy, cosigned(checkpoint), now or timezone.now()) if policy else None
+    return evaluate(policy, cosigned_note(checkpoint), now or timezone.now()) if policy else None
 
 
 def require_witnessed(checkpoint: Checkpoint, now: datetime | None = None) -> None:
@@ -372,6 +372,6 @@ def witnessed_size() -> int:
     policy, now = replace(policy, greatest_age=None), timezone.now()
     candidates = Checkpoint.objects.filter(cosignatures__isnull=False).distinct().order_by("-size")
     for checkpoint in candidates.prefetch_related("cosignatures")[:LOOK_BACK]:
-        if evaluate(policy, cosigned(checkpoint), now).satisfied:
+        if evaluate(policy, cosigned_note(checkpoint), now).satisfied:
             return checkpoint.size
     return 0

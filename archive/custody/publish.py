@@ -88,11 +88,6 @@ def publish(*, actor: Actor, force: bool = False) -> Checkpoint:
     return row
 
 
-def cosigned_note(checkpoint: Checkpoint) -> str:
-    """The checkpoint as the log signed it, with the lines of its witnesses."""
-    return checkpoint.note + "".join(row.line for row in checkpoint.cosignatures.order_by("pk"))
-
-
 def _news(covered: int) -> bool:
     after = CustodyPosition.objects.filter(position__gte=covered)
     return CustodyPending.objects.exists() or after.exclude(event__type__in=BOOKKEEPING).exists()
@@ -197,15 +192,15 @@ def _map_step(done: int, upto: int, private: RSAPrivateKey) -> MapHead | None:
 def _tips(done: int, upto: int) -> dict[str, tuple[int, bytes]]:
     """Number and hash that the map has to say of each name that these events touch."""
     leaves, tips = Tiles(upto), {}
-    files: list[tuple[str, bytes]] = []
+    stored: list[tuple[int, bytes]] = []
     rows = CustodyPosition.objects.filter(position__gte=done, position__lt=upto).order_by("position")
-    for position, subject, number, kind, pk in rows.values_list(
-        "position", "event__subject", "event__number", "event__type", "event_id"
-    ).iterator(chunk_size=2_000):
-        tips[subject] = (number, leaves.leaf(position))
-        if kind == "item.stored" and (name := file_name(bytes(CustodyEvent.objects.get(pk=pk).canonical))):
-            files.append((name, leaves.leaf(position)))
-    return tips | _files(files)
+    fields = ("position", "event__subject", "event__number", "event__type", "event_id")
+    for position, subject, number, kind, pk in rows.values_list(*fields).iterator(chunk_size=2_000):
+        digest = leaves.leaf(position)
+        tips[subject] = (number, digest)
+        if kind == "item.stored":
+            stored.append((pk, digest))
+    return tips | _files(stored)
 
 
 def file_name(canonical: bytes) -> str | None:
@@ -214,17 +209,24 @@ def file_name(canonical: bytes) -> str | None:
     return f"file:{blob}" if isinstance(blob, str) else None
 
 
-def _files(stored: Iterable[tuple[str, bytes]]) -> dict[str, tuple[int, bytes]]:
+def _files(stored: list[tuple[int, bytes]]) -> dict[str, tuple[int, bytes]]:
     """For each file how many events stored it, earlier ones included, and the hash of the last."""
     tips: dict[str, tuple[int, bytes]] = {}
-    for name, digest in stored:
-        number = tips[name][0] if name in tips else _number_so_far(name)
-        tips[name] = (number + 1, digest)
+    for at in range(0, len(stored), CHUNK):
+        part = stored[at : at + CHUNK]
+        bodies = dict(
+            CustodyEvent.objects.filter(pk__in=[pk for pk, _ in part]).values_list("pk", "canonical")
+        )
+        named = [(file_name(bytes(bodies[pk])), digest) for pk, digest in part]
+        known = dict(
+            MapEntry.objects.filter(name__in=[name for name, _ in named if name]).values_list(
+                "name", "number"
+            )
+        )
+        for name, digest in named:
+            if name:
+                tips[name] = ((tips[name][0] if name in tips else known.get(name, 0)) + 1, digest)
     return tips
-
-
-def _number_so_far(name: str) -> int:
-    return MapEntry.objects.filter(name=name).values_list("number", flat=True).first() or 0
 
 
 def _keys(names: Iterable[str], private: RSAPrivateKey) -> dict[str, tuple[bytes, bytes]]:
@@ -272,6 +274,31 @@ def stages() -> list[Stage]:
         Stage("published", published, _waiting(published) or news),
         Stage("witnessed", witnessed, _waiting(witnessed) or news),
     ]
+
+
+@dataclass(frozen=True)
+class Marks:
+    """How many events, from the first on, have come to each of the later stages."""
+
+    integrated: int
+    published: int
+    witnessed: int
+
+    def stage(self, position: int | None) -> str:
+        """The furthest stage that an event has come to; `position` is None before it has one."""
+        if position is None:
+            return "recorded"
+        if position < min(self.witnessed, self.published):
+            return "witnessed"
+        if position < self.published:
+            return "published"
+        return "integrated" if position < self.integrated else "sequenced"
+
+
+def marks() -> Marks:
+    """Where the stages are now: three small queries."""
+    published = Checkpoint.objects.values_list("size", flat=True).first() or 0
+    return Marks(size(), published, anchors.witnessed_size())
 
 
 def _waiting(covered: int) -> datetime | None:

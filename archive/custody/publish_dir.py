@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from archive.custody.publish import cosigned_note
+from archive.custody.anchors import cosigned_note
 from archive.custody.tiles import HASH, WIDTH
 from archive.errors import BadInput, Damaged
 from archive.models import Checkpoint, CustodyPosition, CustodyTile

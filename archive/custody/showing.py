@@ -4,7 +4,7 @@ import base64
 import json
 
 from archive.custody import map, proofs
-from archive.custody.publish import cosigned_note
+from archive.custody.anchors import cosigned_note
 from archive.custody.tiles import Tiles, root, size
 from archive.errors import BadInput, NotFound
 from archive.models import Checkpoint, CustodyEvent

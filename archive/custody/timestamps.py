@@ -78,13 +78,13 @@ def _read(response: bytes, note: str, nonce: int | None) -> tuple[TimeStampRespo
     if len(response) > MAX_RESPONSE:
         raise BadTimestamp("A timestamp response has at most 64 KiB.", code="form")
     try:
-        answer = decode_timestamp_response(response)
+        answer = decode_timestamp_response(_with_certificates_in_order(response))
         status = answer.status
         if status in GRANTED:
             told = answer.tst_info
             imprint, moment = told.message_imprint, told.gen_time
             algorithm = imprint.hash_algorithm.dotted_string
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, IndexError) as error:
         raise BadTimestamp("This is not an RFC 3161 timestamp response.", code="form") from error
     if status not in GRANTED:
         why = "; ".join(answer.status_string)
@@ -96,3 +96,39 @@ def _read(response: bytes, note: str, nonce: int | None) -> tuple[TimeStampRespo
     if nonce is not None and told.nonce != nonce:
         raise BadTimestamp("The timestamp answers another request.", code="nonce")
     return answer, moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _with_certificates_in_order(response: bytes) -> bytes:
+    """The same response with the token's certificates sorted, as DER wants a SET OF to be.
+
+    Many authorities, openssl's among them, send the chain in its own order, which the parser refuses. No signature
+    covers that order. Raises ValueError or IndexError where lengths are wrong.
+    """
+    answer = _inside(response, 0, len(response))[0]
+    parts = _inside(response, answer[1], answer[2])
+    if len(parts) < 2:
+        return response  # refused: no token
+    for _ in range(3):  # ContentInfo, its [0], SignedData
+        parts = _inside(response, parts[-1][1], parts[-1][2])
+    for tag, start, end in parts:
+        if tag == 0xA0:
+            cut = [0, *(item[2] - start for item in _inside(response, start, end))]
+            held = response[start:end]
+            ordered = sorted(held[a:b] for a, b in zip(cut, cut[1:], strict=False))
+            return response[:start] + b"".join(ordered) + response[end:]
+    return response
+
+
+def _inside(raw: bytes, start: int, end: int) -> list[tuple[int, int, int]]:
+    """Tag, beginning and end of the content of each DER element between two places."""
+    found = []
+    while start < end:
+        tag, length, at = raw[start], raw[start + 1], start + 2
+        if length & 0x80:
+            count = length & 0x7F
+            length, at = int.from_bytes(raw[at : at + count], "big"), at + count
+        if at + length > end:
+            raise ValueError("an element is longer than what holds it")
+        found.append((tag, at, at + length))
+        start = at + length
+    return found

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from archive import custody
 from archive.custody import Actor
+from archive.custody.publish import marks
 from archive.custody.verify import Report, verify_subject
 from archive.models import (
     Case,
@@ -53,6 +54,7 @@ class Row:
 
     line: thread.Line
     position: int | None
+    stage: tuple[str, str]
     actor_id: str
     role: str
     reason: str
@@ -97,6 +99,7 @@ def rows(subject: str, before: str) -> tuple[list[Row], int | None]:
     shown = page[:PAGE]
     places = dict(CustodyPosition.objects.filter(event__in=shown).values_list("event_id", "position"))
     reasons = thread.opened(shown, "/reason")
+    come = marks()
     bodies = [thread.body_of(event) for event in shown]
     names = {str(u.pk): u.name for u in User.objects.filter(pk__in=filter(None, map(_whom, bodies)))}
     out = []
@@ -106,6 +109,7 @@ def rows(subject: str, before: str) -> tuple[list[Row], int | None]:
             Row(
                 line=line,
                 position=places.get(event.pk),
+                stage=thread.STAGE_WORDS[come.stage(places.get(event.pk))],
                 actor_id=actor["id"],
                 role=_roles(actor),
                 reason=reasons.get(event.pk, ""),

@@ -17,15 +17,9 @@ from archive.custody import Actor, anchors
 from archive.custody.publish import publish as publish_log
 from archive.custody.publish import stages
 from archive.models import Alarm, Checkpoint, CustodyEvent
+from archive.views.thread import STAGE_WORDS
 
 PAST = 10
-STAGE_WORDS = {
-    "recorded": (gettext_lazy("Recorded"), gettext_lazy("written with the change that it tells of")),
-    "sequenced": (gettext_lazy("Sequenced"), gettext_lazy("has its place in the one order")),
-    "integrated": (gettext_lazy("Integrated"), gettext_lazy("its hash is in the tree")),
-    "published": (gettext_lazy("Published"), gettext_lazy("a signed checkpoint covers it")),
-    "witnessed": (gettext_lazy("Witnessed"), gettext_lazy("those who must cosign have cosigned")),
-}
 DUTY_WORDS = {
     "alarms": gettext_lazy("Looking for what is wrong"),
     "custody.publish": gettext_lazy("Publishing the log"),

@@ -97,6 +97,15 @@ def body_of(event: CustodyEvent) -> dict:
     return json.loads(bytes(event.canonical))
 
 
+STAGE_WORDS = {
+    "recorded": (gettext_lazy("Recorded"), gettext_lazy("written with the change that it tells of")),
+    "sequenced": (gettext_lazy("Sequenced"), gettext_lazy("has its place in the one order")),
+    "integrated": (gettext_lazy("Integrated"), gettext_lazy("its hash is in the tree")),
+    "published": (gettext_lazy("Published"), gettext_lazy("a signed checkpoint covers it")),
+    "witnessed": (gettext_lazy("Witnessed"), gettext_lazy("those who must cosign have cosigned")),
+}
+
+
 def opened(events: Sequence[CustodyEvent], pointer: str) -> dict[int, str]:
     """A private part of events where it may be told, by event id."""
     found = CustodyOpening.objects.filter(event__in=events, pointer=pointer)

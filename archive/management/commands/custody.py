@@ -85,7 +85,8 @@ class Command(Base):
 
     def checkpoint(self, *, out: Path | None, **_: Any) -> None:
         """Publish what is recorded, and print the checkpoint with its cosignatures."""
-        from archive.custody.publish import cosigned_note, publish
+        from archive.custody.anchors import cosigned_note
+        from archive.custody.publish import publish
 
         note = cosigned_note(publish(actor=Actor.operator(), force=True))
         if out:
