@@ -19,7 +19,7 @@ from rfc3161_client import (
 from archive.errors import BadInput
 
 MAX_RESPONSE = 65_536
-GRANTED = (0, 1)  # RFC 3161, 2.4.2: granted, granted with modifications
+GRANTED = 0  # with modifications (1) is no answer to what was asked
 HASHES = {
     "2.16.840.1.101.3.4.2.1": hashlib.sha256,
     "2.16.840.1.101.3.4.2.2": hashlib.sha384,
@@ -80,13 +80,13 @@ def _read(response: bytes, note: str, nonce: int | None) -> tuple[TimeStampRespo
     try:
         answer = decode_timestamp_response(_with_certificates_in_order(response))
         status = answer.status
-        if status in GRANTED:
+        if status == GRANTED:
             told = answer.tst_info
             imprint, moment = told.message_imprint, told.gen_time
             algorithm = imprint.hash_algorithm.dotted_string
     except (ValueError, TypeError, IndexError) as error:
         raise BadTimestamp("This is not an RFC 3161 timestamp response.", code="form") from error
-    if status not in GRANTED:
+    if status != GRANTED:
         why = "; ".join(answer.status_string)
         raise BadTimestamp(f"The authority refused with status {status}: {why}", code="refused")
     if algorithm not in HASHES:
