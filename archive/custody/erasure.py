@@ -50,7 +50,8 @@ def carry_out(certificate: CustodyEvent) -> int:
                     CustodyErasure(event_id=event, pointer=pointer, certificate=certificate)
                     for event in pairs.values()
                 )
-                gone += CustodyOpening.objects.filter(pk__in=list(pairs))._raw_delete("default")
+                CustodyOpening.objects.filter(pk__in=list(pairs))._raw_delete("default")
+                gone += len(pairs)
     return gone
 
 
