@@ -8,7 +8,7 @@ bundle gives the same bytes. Adding one: a file here, and a line in FORMATS.
 from collections.abc import Callable
 from pathlib import Path
 
-from evidence.formats import case_uco, loadfile, premis, profile, rocrate
+from evidence.formats import case_uco, loadfile, premis, profile, rocrate, statements
 from evidence.formats.facts import BundleFacts
 from evidence.formats.held import INTERCHANGE
 
@@ -17,7 +17,7 @@ __all__ = ["BundleFacts", "bag_info", "tags", "write_all"]
 Format = Callable[[Path, BundleFacts], None]
 
 # RO-Crate is last: it names the files of the others.
-FORMATS: tuple[Format, ...] = (case_uco.write, premis.write, loadfile.write, rocrate.write)
+FORMATS: tuple[Format, ...] = (case_uco.write, premis.write, loadfile.write, statements.write, rocrate.write)
 
 
 def write_all(data: Path, about: BundleFacts) -> None:
