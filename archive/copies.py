@@ -24,6 +24,7 @@ from archive.schedule import duty
 from archive.vault import Progress, SecondCopy, Unreachable, Vault, silent
 
 log = logging.getLogger("amparo.copies")
+NONE_CONFIGURED = "No second copy is configured. Nothing was done: set AMPARO_SECOND_COPY, and restart."
 ROUND = 2000  # files that one round of the duty copies at most
 
 
@@ -90,7 +91,7 @@ def copy_missing(
     Unreachable, StorageFull, KeyUnavailable; what was copied until then is kept."""
     second = vault.second_copy()
     if second is None:
-        raise BadInput("No second copy is configured. Nothing was done: set AMPARO_SECOND_COPY and restart.")
+        raise BadInput(NONE_CONFIGURED)
     second.require()
     missing = Blob.objects.expected().filter(copied_at=None).order_by("stored_at", "pk")
     hashes = list(missing.values_list("pk", flat=True)[:most])

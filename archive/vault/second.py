@@ -83,7 +83,7 @@ class SecondCopy:
             return False
 
     def rotate(self, *, progress: Progress = silent) -> Rotated:
-        """See Vault.rotate."""
+        """See Vault.rotate. After the vault's own, so that what is copied meanwhile is under the new key too."""
         self.require()
         return self.vault.rotate(progress=progress)
 
