@@ -16,12 +16,12 @@ from archive.custody.checkpoint import (
     key_id,
     parse_note,
     public_bytes,
-    sign_checkpoint,
     sign_note,
     signed_by,
     signing_key,
     verifier_key,
 )
+from archive.custody.publish import publish
 from archive.custody.sequence import sequence
 from archive.errors import BadInput, KeyUnavailable
 from archive.models import Checkpoint, CustodyEvent
@@ -136,8 +136,8 @@ def test_a_key_that_cannot_be_used_says_why(tmp_path, fault):
 def test_signing_the_head_is_itself_an_event():
     cast.item()
     waiting = sequence()
-    row = sign_checkpoint(actor=Actor.operator())
-    assert row.size == waiting
+    row = publish(actor=Actor.operator())
+    assert row.size == waiting + 1, "the map's root is stated before"
     assert signed_by(parse_note(row.note), settings.NAME_IN_LOG, public_bytes(signing_key()))
     last = CustodyEvent.objects.latest("pk")
     assert (last.type, last.subject) == ("system.checkpoint_signed", "system:main")
