@@ -173,7 +173,7 @@ class Table:
 
 @dataclass
 class Page:
-    """What the report says of one item."""
+    """What the bundle says of one item."""
 
     item: dict[str, Any]
     events: list[Event]
@@ -183,21 +183,13 @@ class Page:
 
 @dataclass
 class Contents:
-    """What was written, for the statement and the report."""
+    """What was written, for the statement."""
 
     case: dict[str, Any]
-    case_events: list[Event]
-    request: Event
-    sources: list[dict[str, Any]]
-    pages: list[Page]  # the first ones, as many as the report shows
-    checkpoint: str
     items: int = 0
     events: int = 0
     subjects: int = 0
-    decisions: int = 0
-    runs: int = 0
-    octets: int = 0  # of the files below
-    models: frozenset[tuple[str, str]] = frozenset()  # name and weights' SHA-256 (empty: built into OpenCV)
+    octets: int = 0  # of the items' files
 
 
 class Files:
@@ -251,7 +243,6 @@ def write(
     *,
     volume: int,
     of: int,
-    pages: int,
     progress: Progress = silent,
 ) -> Contents:
     """Write everything of a volume but the files of its items, the report and single proofs into an empty folder.
@@ -263,7 +254,6 @@ def write(
     with _Writers(data, spool, checkpoint) as out:
         contents = _begin(bundle, disclosure, out, checkpoint)
         sources: set[str] = set()
-        models: set[tuple[str, str]] = set()
         number = bundle.entries.filter(volume=volume).count()
         for item, events in _items(bundle, volume, disclosure, checkpoint.map.size):
             page = _page(item, events, disclosure, bundle.files)
@@ -280,18 +270,15 @@ def write(
             sources |= {
                 s for s in (page.item["source"], *(a["source"] for a in page.item["acquisitions"])) if s
             }
-            models |= {(row["model"], row["weights_sha256"]) for row in page.runs}
-            if len(contents.pages) < pages:
-                contents.pages.append(page)
             progress("gather", out.items.count, number)
         out.custody.pin()
         for source in Source.objects.filter(case=bundle.case, code__in=sources).order_by("code"):
-            row = _source(source)
-            out.sources.add(row)
-            contents.sources.append(row)
-        contents.items, contents.decisions = out.items.count, out.decisions.count
-        contents.runs, contents.models = out.detections.count, frozenset(models)
-        contents.events, contents.subjects = out.custody.events, out.custody.subjects
+            out.sources.add(_source(source))
+        contents.items, contents.events, contents.subjects = (
+            out.items.count,
+            out.custody.events,
+            out.custody.subjects,
+        )
         contents.octets = out.files.octets
     (data / "metadata" / "case.json").write_bytes(canonical(contents.case) + b"\n")
     if of > 1:
@@ -318,7 +305,7 @@ def _begin(bundle: Bundle, disclosure: Disclosure, out: _Writers, checkpoint: Ch
     for event in case_events:
         if event.body["payload"].get("record") == "archive.case":
             facts |= event.values()
-    return Contents(facts, case_events, own[0], [], [], checkpoint.note)
+    return Contents(facts)
 
 
 def _items(

@@ -36,7 +36,9 @@ To check it, with Python 3.10 or newer and its "cryptography" package (pip insta
 Take verify_bundle.py and the fingerprint of the archive's key from the archive itself, by another way than this
 bundle: whoever could change the bundle could change the copies inside it.
 
-data/report.pdf        for reading
+data/report*.pdf       for reading
+data/custody-statement.*  where custody begins, and what cannot be claimed
+data/certification.*   prepared for a person to complete and sign
 data/originals         the files as they came in, byte for byte
 data/redacted          files in which something was covered, where they were asked for
 data/metadata          what is claimed and established about them, as JSON and CSV
@@ -91,12 +93,12 @@ def entries(volume: Volume, progress: Progress) -> Iterator[Iterator[bag.Entry]]
             volume.checkpoint,
             volume=volume.number,
             of=volume.of,
-            pages=report.PAGES,
             progress=progress,
         )
         volume.items = held.items
         progress("describe", 0)
-        formats.write_all(data, _facts(volume, held.items))
+        facts = _facts(volume, held.items)
+        formats.write_all(data, facts)
 
         def info(listed: bag.Manifest) -> dict[str, str]:
             count = {"Bag-Count": f"{volume.number} of {volume.of}"} if volume.of > 1 else {}
@@ -121,7 +123,7 @@ def entries(volume: Volume, progress: Progress) -> Iterator[Iterator[bag.Entry]]
             }
 
         tags = {"README.txt": README.encode(), "verify_bundle.py": VERIFIER.read_bytes(), **formats.tags()}
-        with report.making(bundle, held, scratch) as finished:
+        with report.making(data, facts, spool) as finished:
             payload = _payload(volume, data, spool, held.octets, finished, progress)
             yield bag.bag(payload, tags, info, seal, scratch)
 
@@ -169,9 +171,14 @@ def _statement(volume: Volume, held: contents.Contents, tagmanifests: dict[str, 
 
 
 def _payload(
-    volume: Volume, data: Path, spool: Path, octets: int, finished: Callable[[], Path], progress: Progress
+    volume: Volume,
+    data: Path,
+    spool: Path,
+    octets: int,
+    finished: Callable[[], list[Path]],
+    progress: Progress,
 ) -> Iterator[bag.Entry]:
-    """Files of the log and metadata, originals and redactions, and last the report, which was being made meanwhile."""
+    """Files of the log and metadata, originals and redactions, and last the PDF files, which were being made meanwhile."""
     for file in _files(data):
         yield bag.Entry(str(file.relative_to(data.parent)), _file_pieces(file))
     yield from proofs.single(spool, volume.checkpoint)
@@ -185,7 +192,8 @@ def _payload(
         done += size
     progress("write", octets, octets)
     progress("report", 0)
-    yield bag.Entry("data/report.pdf", _file_pieces(finished()))
+    for file in finished():
+        yield bag.Entry(f"data/{file.name}", _file_pieces(file))
 
 
 def _files(data: Path) -> Iterator[Path]:

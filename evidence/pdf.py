@@ -1,37 +1,62 @@
-"""HTML of ours to PDF, in a process of its own: `python -I pdf.py IN.html OUT.pdf FONTS`.
+"""HTML of ours to PDF, in a process of its own: `python -I pdf.py IN.html OUT.pdf FONTS [PICTURES]`.
 
 A long report takes time and memory; here both end with the process, and originals are written meanwhile. Nothing is
-fetched: the only address that leads anywhere is that of a font in FONTS.
+fetched: the only addresses that lead anywhere are those of a font in FONTS and of a picture in PICTURES. A picture is decoded
+and drawn again, small and without anything else that its file may hold. The same page gives the same bytes.
 """
 
+import hashlib
+import io
 import sys
 from pathlib import Path
 
+from PIL import Image
 from weasyprint import HTML
 from weasyprint.urls import URLFetcher, URLFetcherResponse
 
-SCHEME = "amparo-font:"
+FONT, PICTURE = "amparo-font:", "amparo-picture:"
+SIDE, QUALITY = 900, 75  # pixels of the longest side, JPEG
+MAX_PIXELS = 40_000_000
+DECODERS = ("JPEG", "PNG")
 
 
-class OurFonts(URLFetcher):
-    """Gives out the fonts of one folder and nothing else."""
+class OurFiles(URLFetcher):
+    """Gives out the fonts of one folder and the pictures of another, and nothing else."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, fonts: Path, pictures: Path | None) -> None:
         super().__init__(allowed_protocols=())
-        self.fonts = {f"{SCHEME}{file.stem}": file for file in folder.glob("*.woff2")}
+        self.fonts = {f"{FONT}{file.stem}": file for file in fonts.glob("*.woff2")}
+        self.pictures = {f"{PICTURE}{file.name}": file for file in pictures.iterdir()} if pictures else {}
 
     def fetch(self, url: str, headers: dict[str, str] | None = None) -> URLFetcherResponse:
-        """Open a font. Raises ValueError for any other address."""
+        """Open a font or a picture. Raises ValueError for any other address."""
+        if url in self.pictures:
+            return URLFetcherResponse(url, small(self.pictures[url]), {"Content-Type": "image/jpeg"})
         if url not in self.fonts:
             raise ValueError("A report fetches nothing.")
         return URLFetcherResponse(url, self.fonts[url].read_bytes(), {"Content-Type": "font/woff2"})
 
 
-def as_pdf(html: str, fonts: Path) -> bytes:
+def small(file: Path) -> bytes:
+    """A picture drawn again as a small JPEG. Raises ValueError or OSError for what is none; then none is shown."""
+    with Image.open(file, formats=DECODERS) as picture:
+        if picture.width * picture.height > MAX_PIXELS:
+            raise ValueError("The picture is too large.")
+        picture.draft("RGB", (SIDE, SIDE))
+        drawn = picture.convert("RGB")
+    drawn.thumbnail((SIDE, SIDE))
+    out = io.BytesIO()
+    Image.frombytes("RGB", drawn.size, drawn.tobytes()).save(out, "JPEG", quality=QUALITY)
+    return out.getvalue()
+
+
+def as_pdf(html: str, fonts: Path, pictures: Path | None = None) -> bytes:
     """Turn a page into PDF."""
-    return HTML(string=html, url_fetcher=OurFonts(fonts)).write_pdf()
+    identifier = hashlib.sha256(html.encode()).digest()[:16]
+    page = HTML(string=html, url_fetcher=OurFiles(fonts, pictures))
+    return page.write_pdf(pdf_identifier=identifier)
 
 
 if __name__ == "__main__":
-    source, target, folder = map(Path, sys.argv[1:])
-    target.write_bytes(as_pdf(source.read_text(encoding="utf-8"), folder))
+    source, target, folder, *gallery = map(Path, sys.argv[1:])
+    target.write_bytes(as_pdf(source.read_text(encoding="utf-8"), folder, *gallery))

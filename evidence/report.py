@@ -1,29 +1,36 @@
-"""The bundle's report for people: one PDF, made offline from what the bundle says and nothing else."""
+"""The bundle's PDF files: the report, a page or more for each item, and the statements. All made offline, from what the
+bundle says and nothing else but small pictures.
+
+Memory stays the same however many items there are: ITEMS_PER_REPORT of them become one file, made by a process of its own.
+"""
 
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Event as Flag
+from typing import Any
 
 from django.conf import settings
 from django.template.loader import render_to_string
 
-from archive.errors import ToolFailed
-from archive.events import EVENTS
-from evidence.disclosure import GROUPS, WITHHELD
-from evidence.models import Bundle
+from archive import vault
+from archive.errors import Damaged, ToolFailed
+from evidence.disclosure import GROUPS
+from evidence.formats import BundleFacts, held, statements
+from evidence.formats.facts import ITEMS_PER_REPORT
+from evidence.formats.held import Event, Held
+from evidence.formats.overview import Overview, overview
+from evidence.formats.words import ABOUT, actor, fours, moment, said, sentence, statement, summary
 
-if TYPE_CHECKING:
-    from evidence.contents import Contents, Event, Page
-
-PAGES = 100  # items that get a page of their own; the others are in items.csv, and the report says so
-SHOWN = 40  # claims, detections and the like that one table shows
 PROGRAM = Path(__file__).parent / "pdf.py"
-LIMIT_S = 900
+LIMIT_S = 900  # for one file
+MAX_PICTURE = 8 * 2**20  # bytes of a rendition that is still looked at
 FONTS = settings.ROOT / "static" / "vendor" / "plex"
 FACES = (
     ("Plex", "100 700", "ibm-plex-sans-latin-wght-normal"),
@@ -35,100 +42,169 @@ FACES = (
     ("Plex Mono Extended", "400", "ibm-plex-mono-latin-ext-400-normal"),
     ("Plex Mono Cyrillic", "400", "ibm-plex-mono-cyrillic-400-normal"),
 )
-WITHHELD_WORDS = "withheld"
-JOINERS = "\u200c\u200d\n"  # letters of Persian and other scripts need the first two
-ABOUT = {
-    "captured_at": "When captured",
-    "place": "Where captured",
-    "device": "Device",
-    "software": "Software",
-    "author": "Author",
-    "title": "Title",
-}
+SHOWN = 40  # kinds of detections, frames of a storyboard and the like that one page shows
+PICTURED = ("view", "poster", "thumbnail")  # renditions, the best first
 
 
 @contextmanager
-def making(bundle: Bundle, contents: "Contents", folder: Path) -> Iterator[Callable[[], Path]]:
-    """Start making the PDF in a process of its own; what is given waits for it and returns the file.
+def making(
+    data: Path, about: BundleFacts, folder: Path, *, pictures: bool = True
+) -> Iterator[Callable[[], list[Path]]]:
+    """Start making the PDF files; what is given waits for them and returns them in the order of `about.pdfs`.
 
-    Raises ToolFailed (when waited for) if that process ends badly or takes over 15 minutes.
+    `data` is complete but for originals and redactions; `folder` gets the files. Raises ToolFailed (when waited for) if
+    one cannot be made or takes over 15 minutes.
     """
-    page, pdf = folder / "report.html", folder / "report.pdf"
-    page.write_text(render_to_string("evidence/report.html", _context(bundle, contents)), encoding="utf-8")
-    command = [sys.executable, "-I", PROGRAM, page, pdf, FONTS]
-    environment = {"PATH": os.defpath, "HOME": str(folder), "LANG": "C.UTF-8"}
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-
-    def finished() -> Path:
+    maker = _Maker(data, about, folder, pictures)
+    with ThreadPoolExecutor(1, "report") as pool:
+        made = pool.submit(maker.make)
         try:
-            _, said = process.communicate(timeout=LIMIT_S)
+            yield made.result
+        finally:
+            maker.stop()
+
+
+class _Maker:
+    """Makes one file after the other; can be stopped."""
+
+    def __init__(self, data: Path, about: BundleFacts, folder: Path, pictures: bool) -> None:
+        self.data, self.about, self.folder, self.pictures = data, about, folder, pictures
+        self._stopped, self._process = Flag(), None
+
+    def stop(self) -> None:
+        """End what is running; nothing more is begun."""
+        self._stopped.set()
+        if self._process and self._process.poll() is None:
+            self._process.kill()
+
+    def make(self) -> list[Path]:
+        """Make all of them."""
+        seen, files = overview(self.data), []
+        dossiers = held.dossiers(self.data)
+        for number, name in enumerate(self.about.reports, 1):
+            gallery = self.folder / f"pictures-{number}"
+            gallery.mkdir()
+            pages = [_page(one, self._pictures(one, gallery)) for one in islice(dossiers, ITEMS_PER_REPORT)]
+            html = render_to_string(
+                "evidence/report.html", _context(self.data, self.about, seen, pages, number, self.pictures)
+            )
+            files.append(self._print(html, name, gallery))
+            for picture in gallery.iterdir():
+                picture.unlink()
+        certified = statements.certification(self.data, self.about, seen)
+        for name, words in (
+            ("certification.pdf", certified),
+            ("custody-statement.pdf", statements.beginning(self.about, seen)),
+        ):
+            about = {
+                "statement": words,
+                "faces": FACES,
+                "software": self.about.software,
+                "name": self.about.name,
+            }
+            files.append(self._print(render_to_string("evidence/statement.html", about), name, self.folder))
+        return files
+
+    def _print(self, html: str, name: str, gallery: Path) -> Path:
+        page, pdf = self.folder / f"{name}.html", self.folder / name
+        page.write_text(html, encoding="utf-8")
+        if self._stopped.is_set():
+            raise ToolFailed("The report was stopped. Nothing was exported.")
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", PROGRAM, page, pdf, FONTS, gallery],
+            env={"PATH": os.defpath, "HOME": str(self.folder), "LANG": "C.UTF-8"},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            _, words = self._process.communicate(timeout=LIMIT_S)
         except subprocess.TimeoutExpired as error:
+            self._process.kill()
+            self._process.communicate()
             raise ToolFailed(
                 "The report took too long. Nothing was exported: ask for fewer items."
             ) from error
-        if process.returncode != 0:
+        if self._process.returncode != 0:
             raise ToolFailed(
-                f"The report could not be made (status {process.returncode}: {said[-200:].decode(errors='replace')}). "
-                "Nothing was exported: try again, and tell your administrator if it stays so."
+                f"The report could not be made (status {self._process.returncode}: "
+                f"{words[-200:].decode(errors='replace')}). Nothing was exported: try again, and tell your administrator if "
+                "it stays so."
             )
+        page.unlink()
         return pdf
 
-    try:
-        yield finished
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    def _pictures(self, one: Held, gallery: Path) -> list[str]:
+        """Names of an item's pictures, which now lie in the gallery; none where there are none or none are wanted."""
+        names = []
+        for number, blob in enumerate(_blobs(one) if self.pictures else (), 1):
+            name = f"{one.item['id']}-{number}"
+            try:
+                with vault.open(blob) as stream:
+                    (gallery / name).write_bytes(stream.read(MAX_PICTURE))
+            except (
+                Damaged,
+                FileNotFoundError,
+            ):  # destroyed or damaged: the page says that there is no picture
+                continue
+            names.append(name)
+        return names
+
+
+def _blobs(one: Held) -> list[str]:
+    """Which stored pictures may stand for an item: small ones of the original, or, where it is not given, of what is."""
+    if one.item["path"] is not None:
+        made = {row["kind"]: row["blob"] for row in one.item["renditions"]}
+        return next(([made[kind]] for kind in PICTURED if kind in made), [])
+    return [blob for file in one.files if (blob := _redacted_picture(one, file))]
+
+
+def _redacted_picture(one: Held, file: held.Given) -> str | None:
+    """The redacted picture itself, or the thumbnail that was made with the redacted video."""
+    if file.media_type.startswith("image/"):
+        return file.sha256
+    made = {
+        event.body["payload"]["id"]: event
+        for event in one.events
+        if event.body["type"] == "item.rendition_made"
+    }
+    rendition = next(
+        (name for name, event in made.items() if event.hash == (file.redaction or {}).get("event")), None
+    )
+    for event in one.events:
+        values = event.body["payload"].get("set", {})
+        if rendition and values.get("rendition") == rendition and values.get("thumbnail") in made:
+            return made[values["thumbnail"]].body["payload"]["set"]["blob"]
+    return None
 
 
 # --- words --------------------------------------------------------------------------------------------------
 
 
-def _context(bundle: Bundle, contents: "Contents") -> dict[str, Any]:
-    builtin = [name for name, weights in contents.models if not weights]
+def _context(
+    data: Path, about: BundleFacts, seen: Overview, pages: list[dict], number: int, pictured: bool
+) -> dict[str, Any]:
+    builtin = [name for name, weights in seen.models if not weights]
     return {
-        "bundle": bundle,
-        "contents": contents,
-        "case": {name: said(value) for name, value in contents.case.items()},
-        "sources": [{name: said(value) for name, value in row.items()} for row in contents.sources],
-        "request": line(contents.request),
-        "key": fours(bundle.key),
-        "checkpoint": contents.checkpoint.split("\n")[:3],
-        "given": [group.words for name, group in GROUPS.items() if name in bundle.disclosed],
-        "withheld": [group.words for name, group in GROUPS.items() if name not in bundle.disclosed],
-        "models": sorted(contents.models),
-        "only_builtin": bool(builtin) and len(builtin) == len(contents.models),
-        "pages": [page_of(page) for page in contents.pages],
-        "further": contents.items - len(contents.pages),
+        "about": about,
+        "seen": seen,
+        "number": number,
+        "of": len(about.reports),
+        "case": {name: said(value) for name, value in seen.case.items()},
+        "sources": [{name: said(value) for name, value in row.items()} for row in held.sources(data)]
+        if number == 1
+        else [],
+        "request": _line(seen.request),
+        "key": fours(about.key),
+        "given": [group.words for name, group in GROUPS.items() if name in about.disclosed],
+        "withheld": [group.words for name, group in GROUPS.items() if name not in about.disclosed],
+        "models": sorted(seen.models),
+        "only_builtin": bool(builtin) and len(builtin) == len(seen.models),
+        "pages": pages,
+        "pictured": pictured,
         "faces": FACES,
-        "software": settings.SOFTWARE,
     }
-
-
-def said(value: Any) -> str:
-    """A value in words: withheld and unknown are said, not left blank; characters that hide others are shown."""
-    if value == WITHHELD:
-        return WITHHELD_WORDS
-    if value is None or value == "":
-        return "unknown"
-    return "".join(c if c.isprintable() or c in JOINERS else f"[{ascii(c)[1:-1]}]" for c in str(value))
-
-
-def fours(digits: str) -> str:
-    """A hash in groups of four."""
-    return " ".join(digits[i : i + 4] for i in range(0, len(digits), 4))
-
-
-def moment(text: str) -> str:
-    """A moment of the log (UTC) for reading, to the second."""
-    return f"{text[:10]} {text[11:19]} UTC"
 
 
 @dataclass(frozen=True)
@@ -141,47 +217,41 @@ class Line:
     who: str
     human: bool
     reason: str
-    position: str
+    position: int | None
 
 
-def line(event: "Event") -> Line:
-    """An event in words."""
-    body, name = event.body, event.actor_name
-    actor = body["actor"]
-    who = {"person": f"{actor['role']} {actor['id'][:8]}", "operator": "operator at the shell"}.get(
-        actor["kind"], f"machine: {actor['role']}"
-    )
+def _line(event: Event) -> Line:
     return Line(
-        number=body["number"],
-        time=moment(body["time"]),
-        what=EVENTS[body["type"]].sentence if body["type"] in EVENTS else body["type"],
-        who=who if name in ("", WITHHELD) else f"{name} ({who})",
-        human=actor["kind"] != "system",
-        reason="" if body["reason"] == "" else said(event.reason),
-        position=str(event.position),
+        number=event.body["number"],
+        time=moment(event.body["time"]),
+        what=sentence(event),
+        who=actor(event),
+        human=event.body["actor"]["kind"] != "system",
+        reason="" if event.body["reason"] == "" else said(event.reason),
+        position=event.position,
     )
 
 
-def statement(row: dict[str, Any]) -> str:
-    """A claim or finding in words: each part with its precision, and no zone where none was given."""
-    parts = []
-    if row["text"]:
-        parts.append(said(row["text"]))
-    if row["local_time"]:
-        zone = row["utc_offset"] or "no time zone"
-        parts.append(f"{said(row['local_time'])} ({zone}, precision: {row['precision']})")
-    if row["latitude"] is not None:
-        radius = "radius unknown" if row["radius_m"] is None else f"within {row['radius_m']} m"
-        parts.append(f"{said(row['latitude'])}, {said(row['longitude'])} ({radius})")
-    return "; ".join(parts) or "unknown"
-
-
-def page_of(page: "Page") -> dict[str, Any]:
+def _page(one: Held, pictures: list[str]) -> dict[str, Any]:
     """What the report shows of one item."""
-    item = page.item
+    item = one.item
+    disposed = next((event for event in one.events if event.body["type"] == "item.disposed"), None)
+    by = {event.hash: actor(event) for event in one.events}
     return {
         "item": {name: said(value) for name, value in item.items() if not isinstance(value, list)},
         "sha256": fours(item["sha256"]),
+        "files": [
+            {
+                "path": f"data/{file.path}",
+                "sha256": fours(file.sha256),
+                "size": file.size,
+                "redacted": file.redaction,
+            }
+            for file in one.files
+        ],
+        "pictures": pictures,
+        "shown": "redacted" if item["path"] is None else "",
+        "disposed": _line(disposed) if disposed else None,
         "received": moment(item["received_at"]),
         "read_back": moment(item["read_back_at"]) if item["read_back_at"] else "not yet read back",
         "statements": [
@@ -189,7 +259,9 @@ def page_of(page: "Page") -> dict[str, Any]:
                 "about": ABOUT.get(about, about),
                 "claims": [(statement(r), r["origin"]) for r in item["claims"] if r["about"] == about],
                 "findings": [
-                    (statement(r), said(r["basis"])) for r in item["findings"] if r["about"] == about
+                    (statement(r), said(r["basis"]), by.get(r["event"], "unknown"))
+                    for r in item["findings"]
+                    if r["about"] == about
                 ],
             }
             for about in dict.fromkeys(row["about"] for row in item["claims"] + item["findings"])
@@ -198,9 +270,10 @@ def page_of(page: "Page") -> dict[str, Any]:
             {
                 "at": moment(row["at"]),
                 "method": row["method"],
-                "tool": row["tool"],
+                "tool": said(row["tool"]),
                 "name": said(row["file_name"]),
                 "source": said(row["source"]),
+                "by": by.get(row["event"], "unknown"),
                 "url": "" if not row["url"] else said(row["url"]),
             }
             for row in item["acquisitions"]
@@ -210,34 +283,20 @@ def page_of(page: "Page") -> dict[str, Any]:
                 **row,
                 "reason": "no reason given" if row["reason"] == "" else said(row["reason"]),
                 "at": moment(row["time"]),
+                "by": by.get(row["event"], "unknown"),
             }
-            for row in page.decisions
+            for row in one.decisions
         ],
         "runs": [
             {
                 **row,
+                "model": said(row["model"]),
                 "weights": fours(row["weights_sha256"])
                 if row["weights_sha256"]
                 else "built into the library",
-                "found": summary(row["result"]),
+                "found": summary(row["result"])[:SHOWN],
             }
-            for row in page.runs
+            for row in one.runs
         ],
-        "thread": [line(event) for event in page.events],
+        "thread": [_line(event) for event in one.events],
     }
-
-
-def summary(result: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Detections by class: how many, in how many frames, and the highest score."""
-    classes: dict[str, list[dict]] = {}
-    for row in result:
-        classes.setdefault(row["label"], []).append(row)
-    return [
-        {
-            "label": label,
-            "count": len(rows),
-            "frames": len({row["at_ms"] for row in rows}),
-            "score": max(row["score"] for row in rows),
-        }
-        for label, rows in sorted(classes.items())
-    ][:SHOWN]
