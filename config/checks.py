@@ -53,7 +53,8 @@ def production_is_safe(app_configs: Any, **_: Any) -> list[CheckMessage]:
 def keys_are_private(app_configs: Any, **_: Any) -> list[CheckMessage]:
     """Key files that others can read are an error everywhere."""
     found: list[CheckMessage] = []
-    for path in (settings.VAULT_KEY_FILE, settings.SIGNING_KEY_FILE, settings.SIGNING_ML_DSA_KEY_FILE):
+    keys = ("VAULT_KEY_FILE", "MAP_KEY_FILE", "SIGNING_KEY_FILE", "SIGNING_ML_DSA_KEY_FILE")
+    for path in (getattr(settings, name) for name in keys):
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             found.append(
                 Error(f"{path.name} can be read by others.", hint=f"Run: chmod 600 {path}", id="amparo.E010")
