@@ -71,6 +71,24 @@ def copy_item(row: Job, item: Item) -> None:
         log.warning("no second copy yet", extra={"item": str(item.pk), "error_type": type(error).__name__})
 
 
+def set_up(*, anew: bool = False) -> SecondCopy:
+    """The second copy, its place made ready for the first file; with `anew` a place that has none of the files yet.
+
+    Without it a place that has files by our rows and is empty is one that is not connected. Raises BadInput where none
+    is configured, Unreachable, Conflict.
+    """
+    second = vault.second_copy()
+    if second is None:
+        raise BadInput(NONE_CONFIGURED)
+    copied = Blob.objects.exclude(copied_at=None)
+    if anew or not copied.exists():
+        second.prepare()
+    second.require()
+    if anew:
+        copied.update(copied_at=None, copy_fixity="", copy_checked_at=None)
+    return second
+
+
 @dataclass
 class Copied:
     """What a round came to. `faults` names files that could not be copied, and why."""
@@ -87,8 +105,11 @@ def copy_missing(
     progress: Progress = silent,
     told: Callable[[int, int], None] = lambda done, total: None,
 ) -> Copied:
-    """Copy every file that has no second copy yet, what waits longest first. Raises BadInput where none is configured,
-    Unreachable, StorageFull, KeyUnavailable; what was copied until then is kept."""
+    """Copy every file that has no second copy yet, what waits longest first.
+
+    Raises BadInput where none is configured, Unreachable, StorageFull, KeyUnavailable; what was copied until then is
+    kept.
+    """
     second = vault.second_copy()
     if second is None:
         raise BadInput(NONE_CONFIGURED)

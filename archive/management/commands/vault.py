@@ -51,7 +51,14 @@ class Command(Base):
         whose = restore.add_mutually_exclusive_group(required=True)
         whose.add_argument("sha256", nargs="?", metavar="SHA256", help="one file")
         whose.add_argument("--all", action="store_true", help="every file whose last check was bad")
-        acts.add_parser("copy", help="bring the second copy up to date; the first time it sets the place up")
+        copy = acts.add_parser(
+            "copy", help="bring the second copy up to date; the first time it sets the place up"
+        )
+        copy.add_argument(
+            "--new-place",
+            action="store_true",
+            help="AMPARO_SECOND_COPY names another place now, or one that was emptied: copy everything into it",
+        )
         check = acts.add_parser(
             "check",
             help="exit 0 good, 1 bad, 3 could not check everything; names every fault, deletes nothing",
@@ -140,19 +147,16 @@ class Command(Base):
             return self._end("bad")
         self._end("could not read" if counts[copies.Outcome.UNREAD] else "good")
 
-    def _copy(self, **_: Any) -> None:
+    def _copy(self, *, new_place: bool, **_: Any) -> None:
         from archive import copies
 
-        second = vault.second_copy()
-        if second is None:
-            raise BadInput(copies.NONE_CONFIGURED)
         try:
-            second.prepare()
+            second = copies.set_up(anew=new_place)
             came = copies.copy_missing(
                 actor=Actor.operator(), told=lambda done, total: self._tell(f"{done:,} of {total:,} copied")
             )
         except vault.Unreachable as error:
-            self.stdout.write(f"COULD NOT READ  {error}")
+            self.stdout.write(f"COULD NOT READ  {error} If this is a new place, add --new-place.")
             return self._end("could not read")
         self._tell("")
         for fault in came.faults:
