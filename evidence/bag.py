@@ -164,10 +164,10 @@ def safe_name(name: str, otherwise: str = "original") -> str:
     """A file name that every system can hold and no reader can be led astray by. The true name is in the metadata.
 
     Unicode is kept (NFC). Control and direction characters, path separators, percent signs (bagit.py does not decode
-    them) and what Windows refuses become "_"; long names keep their beginning and their ending.
+    them), commas (Opticon load files part with them) and what Windows refuses become "_"; long names keep their beginning and their ending.
     """
     name = unicodedata.normalize("NFC", name)
-    name = "".join("_" if unicodedata.category(c)[0] == "C" or c in '/\\:*?"<>|%' else c for c in name)
+    name = "".join("_" if unicodedata.category(c)[0] == "C" or c in '/\\:*?"<>|%,' else c for c in name)
     name = re.sub(r"[. ]+$", "_", re.sub(r"^[. ~-]+", "_", name))
     if _RESERVED.fullmatch(name):
         name = f"_{name}"
