@@ -37,6 +37,7 @@ from archive.models import (
     Source,
 )
 from archive.models.items import STATEMENT_FIELDS
+from archive.views import reading
 
 # --- what is said -----------------------------------------------------------------------------------------------
 
@@ -383,14 +384,15 @@ class OneItem(RetrieveAPIView):
     get=extend_schema(operation_id="events_list", summary="Custody events of an item", parameters=[ITEM])
 )
 class Events(_OfItem, ListAPIView):
-    """In the order of their numbers, each with its canonical bytes."""
+    """In the order of their numbers, each with its canonical bytes. That they were read is an event of the item."""
 
     serializer_class, pagination_class, order = EventOut, Page, ("number",)
     queryset = CustodyEvent.objects.none()
 
     def get_queryset(self) -> QuerySet[CustodyEvent]:
-        subject = self.item().custody_subject()
-        return CustodyEvent.objects.filter(subject=subject).select_related("position")
+        item = self.item()
+        reading.record(self.request, item)
+        return CustodyEvent.objects.filter(subject=item.custody_subject()).select_related("position")
 
 
 class Tags(_OfItem, GenericAPIView):

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from archive import access, custody, holds, identities, jobs, vault
 from archive.custody import Actor, Private
-from archive.custody.batch import Batch
+from archive.custody.batch import record_each
 from archive.errors import AmparoError, BadInput, Conflict, Damaged, Missing, NotFound
 from archive.jobs import job
 from archive.models import Blob, Case, CustodyEvent, Disposal, DisposalItem, Item, Job, Rendition, Source
@@ -148,18 +148,9 @@ def _list_hash(items: list[UUID]) -> str:
 
 def _tell_items(disposal: Disposal, event: str, actor: Actor) -> None:
     """The same event in each item's chain, in the caller's transaction."""
-    after = None
-    while pks := list(_entries_after(disposal, after)[:CHUNK]):
-        batch = Batch(actor)
-        for pk in pks:
-            batch.record(Item(pk=pk), event=event, payload={"disposal": str(disposal.pk)})
-        batch.append()
-        after = pks[-1]
-
-
-def _entries_after(disposal: Disposal, after: UUID | None) -> QuerySet:
-    rows = disposal.entries.order_by("item_id").values_list("item_id", flat=True)
-    return rows if after is None else rows.filter(item_id__gt=after)
+    items = disposal.entries.order_by().values_list("item_id", flat=True)
+    told = {"disposal": str(disposal.pk)}
+    record_each((Item(pk=pk) for pk in items), event=event, actor=actor, payload=told)
 
 
 # --- what stands in the way -------------------------------------------------------------------------------------

@@ -155,9 +155,8 @@ def unfinished(case: Case, person: User) -> QuerySet[Upload]:
 
 def held(case: Case, hashes: list[str]) -> dict[str, Item]:
     """Which of these SHA-256 a case holds already, each with its item. Other cases are not looked at."""
-    found = Item.objects.filter(case=case, blob__in=[h for h in hashes if _HASH.match(h)]).select_related(
-        "case"
-    )
+    wanted = [h for h in hashes if _HASH.match(h)]
+    found = Item.objects.filter(case=case, blob__in=wanted).held().select_related("case")
     return {item.sha256: item for item in found}
 
 

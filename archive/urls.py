@@ -52,6 +52,7 @@ urlpatterns = [
     path(
         "cases/<str:code>/sources/<str:name>/identity/see", sources.see_identity, name="source-identity-see"
     ),
+    path("cases/<str:code>/sources/<str:name>/custody/", custody.source_custody, name="source-custody"),
     # custody and jobs
     path("cases/<str:code>/custody/", custody.case_custody, name="custody"),
     path("cases/<str:code>/custody/check", custody.check_case, name="custody-check"),

@@ -180,6 +180,7 @@ def overview(request: HttpRequest, code: str) -> HttpResponse:
             "may_add": access.can(request.user, "add_items", case) and case.status != Case.Status.CLOSED,
             "may_edit": access.can(request.user, "edit_case", case),
             "may_export": access.can(request.user, "export", case),
+            "may_read_log": access.can(request.user, "read_log", case),
             "review_url": navigation.address("review", case.code),
         },
     )

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 
-from archive import custody
+from archive import access, custody
 from archive.custody import Actor
 from archive.custody.publish import marks
 from archive.custody.verify import Report, verify_subject
@@ -31,7 +31,7 @@ from archive.models import (
     User,
 )
 from archive.templatetags.amparo import ROLES
-from archive.views import thread
+from archive.views import reading, thread
 
 PAGE = 40
 CHECK_AT_MOST = 5_000
@@ -139,6 +139,7 @@ def _whom(body: dict) -> str:
 def case_custody(request: HttpRequest, code: str) -> HttpResponse:
     """The chain of a case, the last check, the last checkpoint."""
     case = get_object_or_404(Case.objects.visible_to(request.user), code=code)
+    reading.record(request, case)
     found, after = rows(case.custody_subject(), request.GET.get("next", ""))
     return render(
         request,
@@ -163,20 +164,30 @@ def case_custody(request: HttpRequest, code: str) -> HttpResponse:
 def item_custody(request: HttpRequest, item_id: UUID) -> HttpResponse:
     """The whole chain of one item."""
     item = get_object_or_404(Item.objects.visible_to(request.user).select_related("case"), pk=item_id)
-    found, after = rows(item.custody_subject(), request.GET.get("next", ""))
-    return render(
-        request,
-        "archive/custody.html",
-        {
-            "case": item.case,
-            "item": item,
-            "here": "custody",
-            "rows": found,
-            "next": after,
-            "state": thread.state(item.custody_subject()),
-            "checkpoint": Checkpoint.objects.first(),
-        },
-    )
+    return _thread_of(request, item, {"item": item})
+
+
+@require_safe
+@login_required
+def source_custody(request: HttpRequest, code: str, name: str) -> HttpResponse:
+    """The whole chain of one source."""
+    case = get_object_or_404(Case.objects.visible_to(request.user), code=code)
+    source = get_object_or_404(Source.objects.select_related("case"), case=case, code=name)
+    return _thread_of(request, source, {"source": source})
+
+
+def _thread_of(request: HttpRequest, subject: Item | Source, named: dict) -> HttpResponse:
+    reading.record(request, subject)
+    found, after = rows(subject.custody_subject(), request.GET.get("next", ""))
+    context = named | {
+        "case": subject.case,
+        "here": "custody",
+        "rows": found,
+        "next": after,
+        "state": thread.state(subject.custody_subject()),
+        "checkpoint": Checkpoint.objects.first(),
+    }
+    return render(request, "archive/custody.html", context)
 
 
 @require_POST
@@ -184,19 +195,18 @@ def item_custody(request: HttpRequest, item_id: UUID) -> HttpResponse:
 def check_case(request: HttpRequest, code: str) -> HttpResponse:
     """Check the chains of a case now (at most 5,000 events), and record what was found."""
     case = get_object_or_404(Case.objects.visible_to(request.user), code=code)
-    report = _check(case)
+    access.require(request.user, "read_log", case)
+    actor = Actor.of(request)
+    report, failed = _check(case)
     with transaction.atomic(durable=True):
         custody.record(
             case,
             event="case.custody_checked",
-            actor=Actor.of(request),
-            payload={
-                "answer": report.answer,
-                "chains": report.subjects,
-                "events": report.events,
-                "fault": _first(report),
-            },
+            actor=actor,
+            payload=_told(report) | {"chains": report.subjects},
         )
+        for name, found in failed:
+            custody.record(name, event="item.custody_checked", actor=actor, payload=_told(found))
     _tell(request, report)
     return redirect("custody", case.code)
 
@@ -205,14 +215,26 @@ def check_case(request: HttpRequest, code: str) -> HttpResponse:
 @login_required
 def check_item(request: HttpRequest, item_id: UUID) -> HttpResponse:
     """Check one item's chain now."""
-    item = get_object_or_404(Item.objects.visible_to(request.user), pk=item_id)
-    _tell(request, verify_subject(item.custody_subject()))
+    item = get_object_or_404(Item.objects.visible_to(request.user).select_related("case"), pk=item_id)
+    access.require(request.user, "read_log", item.case)
+    report = verify_subject(item.custody_subject())
+    with transaction.atomic(durable=True):
+        custody.record(item, event="item.custody_checked", actor=Actor.of(request), payload=_told(report))
+    _tell(request, report)
     return redirect("item-custody", item.pk)
 
 
-def _check(case: Case) -> Report:
-    """Check chain after chain until all are done or too much was read; `unchecked` says where it stopped."""
-    total = Report()
+def _told(report: Report) -> dict[str, str | int]:
+    """What an event says of a check."""
+    return {"answer": report.answer, "events": report.events, "fault": _first(report)}
+
+
+def _check(case: Case) -> tuple[Report, list[tuple[str, Report]]]:
+    """Check chain after chain until all are done or too much was read; `unchecked` says where it stopped.
+
+    Returns all together, and the chains of items in which something is wrong.
+    """
+    total, failed = Report(), []
     for name in subjects(case):
         if total.events >= CHECK_AT_MOST:
             total.unchecked.append(name)
@@ -221,7 +243,9 @@ def _check(case: Case) -> Report:
         total.events += found.events
         total.subjects += 1
         total.faults += found.faults
-    return total
+        if found.faults and name.startswith("item:"):
+            failed.append((name, found))
+    return total, failed
 
 
 def _first(report: Report) -> str:

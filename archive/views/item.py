@@ -71,8 +71,6 @@ def item(request: HttpRequest, item_id: UUID) -> HttpResponse:
 def _page(request: HttpRequest, found: Item, form: FindingForm, status: int = 200) -> HttpResponse:
     case, user = found.case, request.user
     full, notes = suggestions.source().full(found), present.notes(found)
-    before = request.GET.get("events", "")
-    events = thread.lines(found.custody_subject(), before=int(before) if before.isdecimal() else None)
     may_assign = access.can(user, "assign", case)
     context = {
         "case": case,
@@ -95,8 +93,7 @@ def _page(request: HttpRequest, found: Item, form: FindingForm, status: int = 20
         "assignments": found.assignments.filter(closed_at=None).select_related("to"),
         "people": access.who_can("view", case).order_by("name") if may_assign else [],
         "custody": thread.state(found.custody_subject()),
-        "events": events,
-        "events_next": events[-1].number if events and events[-1].number > 1 else None,
+        "all_url": thread.address(user, found),
         "finding_form": form,
         "may_annotate": access.can(user, "annotate", case),
         "may_assign": may_assign,

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
@@ -13,6 +14,7 @@ from django.views.decorators.http import require_POST
 
 from archive import access, custody
 from archive.custody import Actor
+from archive.custody.batch import record_each
 from archive.models import Case, Item
 from archive.views.cases import visible
 
@@ -39,15 +41,12 @@ def items(request: HttpRequest, code: str) -> HttpResponse:
     """All items of a case. Needs the permission to export."""
     case = visible(request, code)
     access.require(request.user, "export", case)
-    text, number = _table(case)
+    text, items = _table(case)
     body = text.encode("utf-8-sig")
+    actor, told = Actor.of(request), {"list": "items", "sha256": hashlib.sha256(body).hexdigest()}
     with transaction.atomic(durable=True):
-        custody.record(
-            case,
-            event="case.list_exported",
-            actor=Actor.of(request),
-            payload={"list": "items", "rows": number, "sha256": hashlib.sha256(body).hexdigest()},
-        )
+        custody.record(case, event="case.list_exported", actor=actor, payload=told | {"rows": len(items)})
+        record_each((Item(pk=pk) for pk in items), event="item.listed", actor=actor, payload=told)
     response = HttpResponse(body, content_type="text/csv; charset=utf-8")
     name = f"{case.code}-items-{timezone.now():%Y%m%dT%H%MZ}.csv"
     response["Content-Disposition"] = content_disposition_header(True, name)
@@ -55,8 +54,9 @@ def items(request: HttpRequest, code: str) -> HttpResponse:
     return response
 
 
-def _table(case: Case) -> tuple[str, int]:
-    out, number = io.StringIO(newline=""), 0
+def _table(case: Case) -> tuple[str, list[UUID]]:
+    """The list, and the ids of the items that it names."""
+    out, listed = io.StringIO(newline=""), []
     writer = csv.writer(out, quoting=csv.QUOTE_ALL)
     writer.writerow(HEAD)
     rows = Item.objects.filter(case=case).select_related("source", "decision__by").order_by("number")
@@ -80,8 +80,8 @@ def _table(case: Case) -> tuple[str, int]:
                 inert(decision.by.name) if decision else "",
             ]
         )
-        number += 1
-    return out.getvalue(), number
+        listed.append(item.pk)
+    return out.getvalue(), listed
 
 
 def inert(text: str) -> str:

@@ -81,8 +81,9 @@ def sections(context: Mapping[str, Any]) -> list[Section]:
     case, here = context.get("case"), context.get("here", "")
     hidden = set(context.get("hidden_lines") or ())
     numbers = context.get("numbers") or (numbers_of(case) if case else {})
-    if case and not access.can(context["user"], "share", case):
-        hidden.add("people")
+    if case:
+        acts = {"people": "share", "custody": "read_log"}
+        hidden |= {name for name, act in acts.items() if not access.can(context["user"], act, case)}
     out = []
     if case:
         lines = [

@@ -132,7 +132,7 @@ def _page(
         "form": ChangeSourceForm(instance=copy.copy(found)),
         "identity_form": IdentityForm(),
         "state": thread.state(found.custody_subject()),
-        "events": thread.lines(found.custody_subject(), limit=10),
+        "all_url": thread.address(request.user, found),
         "items": found.items.count(),
         "today": timezone.localdate(),
         "may_edit": access.can(request.user, "edit_sources", case),

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from archive import access
 from archive.custody.canonical import ZERO_HASH, event_hash
 from archive.events import EVENTS
 from archive.models import (
@@ -20,6 +22,7 @@ from archive.models import (
     Item,
     Rendition,
     Source,
+    User,
 )
 from archive.models.items import Statement
 
@@ -58,6 +61,15 @@ class State:
     events: str
     checkpoint: str = ""
     fault: str = ""
+
+
+def address(user: User, subject: Item | Source) -> str:
+    """Where the whole thread is, for a person who may read it; empty for others."""
+    if not access.can(user, "read_log", subject.case):
+        return ""
+    if isinstance(subject, Item):
+        return reverse("item-custody", args=[subject.pk])
+    return reverse("source-custody", args=[subject.case.code, subject.code])
 
 
 def lines(subject: str, *, before: int | None = None, limit: int = 20) -> list[Line]:

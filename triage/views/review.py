@@ -194,8 +194,7 @@ def _page(
         "tags": found.item_tags.select_related("tag"),
         "known_tags": case.tags.all()[:200],
         "custody": thread.state(subject),
-        "events": thread.lines(subject, limit=5),
-        "all_url": reverse("item", args=[found.pk]) + "#custody",
+        "all_url": thread.address(user, found),
         "seen": _("%(decided)d of %(all)d decided")
         % {"decided": counts.decided, "all": counts.decided + counts.undecided},
         "upcoming": _upcoming(found, user, filters),
