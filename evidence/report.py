@@ -16,11 +16,11 @@ from pathlib import Path
 from threading import Event as Flag
 from typing import Any
 
-from django.conf import settings
 from django.template.loader import render_to_string
 
 from archive import vault
 from archive.errors import Damaged, ToolFailed
+from archive.printing import FACES, FONTS, PROGRAM
 from evidence.disclosure import GROUPS
 from evidence.formats import BundleFacts, held, statements
 from evidence.formats.facts import ITEMS_PER_REPORT
@@ -28,20 +28,8 @@ from evidence.formats.held import Event, Held
 from evidence.formats.overview import Overview, overview
 from evidence.formats.words import ABOUT, actor, fours, moment, said, sentence, statement, summary
 
-PROGRAM = Path(__file__).parent / "pdf.py"
 LIMIT_S = 900  # for one file
 MAX_PICTURE = 8 * 2**20  # bytes of a rendition that is still looked at
-FONTS = settings.ROOT / "static" / "vendor" / "plex"
-FACES = (
-    ("Plex", "100 700", "ibm-plex-sans-latin-wght-normal"),
-    ("Plex Extended", "100 700", "ibm-plex-sans-latin-ext-wght-normal"),
-    ("Plex Cyrillic", "100 700", "ibm-plex-sans-cyrillic-wght-normal"),
-    ("Plex Arabic", "400", "ibm-plex-sans-arabic-arabic-400-normal"),
-    ("Plex Arabic", "600", "ibm-plex-sans-arabic-arabic-600-normal"),
-    ("Plex Mono", "400", "ibm-plex-mono-latin-400-normal"),
-    ("Plex Mono Extended", "400", "ibm-plex-mono-latin-ext-400-normal"),
-    ("Plex Mono Cyrillic", "400", "ibm-plex-mono-cyrillic-400-normal"),
-)
 SHOWN = 40  # kinds of detections, frames of a storyboard and the like that one page shows
 PICTURED = ("view", "poster", "thumbnail")  # renditions, the best first
 
