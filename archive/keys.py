@@ -25,6 +25,7 @@ GROUPS: dict[str, str | Promise] = {
     "decide": _("Decide"),
     "look": _("Look"),
     "play": _("Play"),
+    "redact": _("Redact"),
     "go": _("Go"),
 }
 
@@ -47,6 +48,24 @@ KEYS: dict[str, Key] = {
     "shot_back": Key("[", "BracketLeft", "play", _("Back to the last change")),
     "shot_on": Key("]", "BracketRight", "play", _("On to the next change")),
     "sound": Key("M", "KeyM", "play", _("Sound on or off")),
+    "draw": Key("D", "KeyD", "redact", _("Draw a box")),
+    "box_next": Key("L", "KeyL", "redact", _("Go to the next box")),
+    "box_accept": Key("C", "KeyC", "redact", _("Confirm the suggested box")),
+    "box_refuse": Key("X", "KeyX", "redact", _("Reject or delete the box")),
+    "range_start": Key("I", "KeyI", "redact", _("It starts here")),
+    "range_end": Key("E", "KeyE", "redact", _("It ends here")),
+    "nudge_left": Key(
+        "\N{LEFTWARDS ARROW}", "ArrowLeft", "redact", _("Move the box left; with Shift: narrower")
+    ),
+    "nudge_right": Key(
+        "\N{RIGHTWARDS ARROW}", "ArrowRight", "redact", _("Move the box right; with Shift: wider")
+    ),
+    "nudge_up": Key("\N{UPWARDS ARROW}", "ArrowUp", "redact", _("Move the box up; with Shift: lower")),
+    "nudge_down": Key(
+        "\N{DOWNWARDS ARROW}", "ArrowDown", "redact", _("Move the box down; with Shift: taller")
+    ),
+    "nudge_larger": Key("+", "NumpadAdd", "redact", _("Make the box larger")),
+    "nudge_smaller": Key("-", "Minus", "redact", _("Make the box smaller")),
     "next": Key("J", "KeyJ", "go", _("Next")),
     "search": Key("/", "Slash", "go", _("Search")),
     "keys": Key("?", "Slash", "go", _("All keys"), shift=True),

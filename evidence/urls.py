@@ -3,9 +3,17 @@
 from django.urls import path
 
 from evidence import views
+from evidence.redaction import views as redaction
 
 urlpatterns = [
     path("cases/<str:code>/bundles/", views.bundles, name="bundles"),
     path("bundles/<uuid:bundle_id>/", views.bundle, name="bundle"),
     path("bundles/<uuid:bundle_id>/download", views.download, name="bundle-download"),
+    path("items/<uuid:item_id>/redact/", redaction.page, name="redact"),
+    path("items/<uuid:item_id>/redact/begin", redaction.begin, name="redact-begin"),
+    path("items/<uuid:item_id>/redact/save", redaction.save, name="redact-save"),
+    path("items/<uuid:item_id>/redact/look", redaction.look, name="redact-look"),
+    path("items/<uuid:item_id>/redact/approve", redaction.approve, name="redact-approve"),
+    path("items/<uuid:item_id>/redact/end", redaction.end, name="redact-end"),
+    path("items/<uuid:item_id>/redact/state", redaction.state, name="redact-state"),
 ]

@@ -30,11 +30,11 @@
     if (event.key === "Escape" && writes(event.target)) { event.target.blur(); return; }
     if (off() || writes(event.target)) return;
     const name = named(event);
-    if (!name) return;
+    if (!name || name.startsWith("nudge_") && event.target.closest("input, video, audio, dialog")) return;
     const keys = document.getElementById("keys");
     if (keys.open) { if (name === "keys") { event.preventDefault(); keys.close(); } return; }
     if (name === "keys") { event.preventDefault(); keys.showModal(); return; }
-    if (document.querySelector("dialog[open]") || event.repeat && !name.startsWith("frame_")) return;
+    if (document.querySelector("dialog[open]") || event.repeat && !/^(frame|nudge)_/.test(name)) return;
     const all = [...document.querySelectorAll(`[data-key="${name}"]`)].filter((e) => !e.disabled);
     const target = all.find(shown) || all.find((e) => e.closest("details"));
     if (target) { event.preventDefault(); press(target); }

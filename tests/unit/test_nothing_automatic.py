@@ -43,6 +43,7 @@ HUMAN_TABLES = (
     "archive_user_groups",
     "archive_signinlink",
     "evidence_bundleitem",
+    "evidence_redactionlook",
     "triage_criteria",
 )
 OUTSIDE = {
@@ -84,6 +85,7 @@ def test_every_job_is_on_the_list():
         "triage.analyse",
         "triage.rescore",
         "evidence.build",
+        "evidence.redact",
     }
 
 
