@@ -113,10 +113,15 @@ class Bundle(Custodial):
     @property
     def keys(self) -> list[tuple[str, str]]:
         """Name and age key of each holder."""
-        return list(zip(self.recipient_names.split("\n"), self.recipient_keys, strict=False))
+        return named_keys(self.recipient_names, self.recipient_keys)
 
     def custody_subject(self) -> str:
         return f"bundle:{self.pk}"
+
+
+def named_keys(names: str, keys: list[str]) -> list[tuple[str, str]]:
+    """Names, a line each, with their keys."""
+    return list(zip(names.split("\n"), keys, strict=False))
 
 
 class OfBundle(Custodial):
@@ -242,6 +247,11 @@ class DisclosureRecord(OfBundle):
     class Meta:
         ordering = ["-at", "-pk"]
         indexes = [models.Index(fields=["bundle", "-at"], name="disclosure_by_bundle")]
+
+    @property
+    def keys(self) -> list[tuple[str, str]]:
+        """Name and age key of each holder."""
+        return named_keys(self.recipient_names, self.recipient_keys)
 
 
 from evidence.redaction.models import Redaction, RedactionLook  # noqa: E402  part of this floor's tables

@@ -108,7 +108,6 @@ def table(case: Case) -> tuple[str, int]:
     writer.writerow(COLUMNS)
     for row in of_case(case).iterator(chunk_size=2000):
         bundle = row.bundle
-        keys = zip(row.recipient_names.split("\n"), row.recipient_keys, strict=False)
         by: User | None = row.by
         writer.writerow(
             cell(value)
@@ -124,7 +123,7 @@ def table(case: Case) -> tuple[str, int]:
                 row.approved_by,
                 row.way,
                 " ".join(row.withheld),
-                "; ".join(f"{name}: {key}" for name, key in keys),
+                "; ".join(f"{name}: {key}" for name, key in row.keys),
                 by.name if by else "operator",
             )
         )

@@ -42,6 +42,12 @@ class Terms:
         for value, allowed in ((self.destination, Bundle.Destination), (self.files, Bundle.Files)):
             if value not in allowed.values:
                 raise BadInput(f"Unknown: {value}. Choose from {', '.join(allowed.values)}.")
+        if self.destination != Bundle.Destination.INTERNAL and not (
+            self.recipient.strip() and self.basis.strip()
+        ):
+            raise BadInput(
+                "Say who gets this bundle, and under which mandate or legal basis: it goes into the register."
+            )
         if len(self.keys) > MOST_KEYS:
             raise BadInput(f"At most {MOST_KEYS} keys; this has {len(self.keys)}.")
         if len({key for _, key in self.keys}) < len(self.keys):
