@@ -47,7 +47,10 @@ def write(data: Path, about: BundleFacts) -> None:
 
 def text(name: str, value: Any) -> str:
     """An element that holds text; nothing for an empty one. What XML cannot hold becomes U+FFFD."""
-    return f"<{name}>{escape(_UNSPEAKABLE.sub(chr(0xFFFD), str(value)))}</{name}>" if value != "" else ""
+    if value == "":
+        return ""
+    words = escape(_UNSPEAKABLE.sub(chr(0xFFFD), str(value)), {"\r": "&#13;"})  # readers make LF of a bare CR
+    return f"<{name}>{words}</{name}>"
 
 
 def group(name: str, *inner: str) -> str:
