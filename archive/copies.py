@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from archive import custody, fixity, jobs, vault
 from archive.custody import Actor
-from archive.errors import BadInput, Damaged, Missing, NotFound
+from archive.errors import BadInput, Damaged, Missing, NotFound, StorageFull
 from archive.jobs import job
 from archive.models import Blob, Item, Job
 from archive.schedule import duty
@@ -65,9 +65,8 @@ def copy_item(row: Job, item: Item) -> None:
         return
     try:
         bring(item.sha256, second, actor=Actor.system("worker"))
-    except (
-        OSError
-    ) as error:  # the row says that there is no copy; the duty goes on trying, and is seen to fail
+    except (OSError, StorageFull) as error:
+        # The row goes on saying that there is no copy; the duty goes on trying, and is seen to fail.
         log.warning("no second copy yet", extra={"item": str(item.pk), "error_type": type(error).__name__})
 
 

@@ -103,6 +103,7 @@ def begin(*, case: Case, actor: Actor, announced: Announced) -> Upload:
         created_at=timezone.now(),
     )
     ingest.require_open(case, actor, origin(upload))
+    vault.require_room(upload.length)
     upload.save(force_insert=True)
     if upload.length == 0:
         _acquire(upload, actor, io.BytesIO())
@@ -222,7 +223,7 @@ def _folder(upload_id: UUID) -> Path:
 
 
 def _staging(upload: Upload) -> Vault:
-    return Vault(Staging(_folder(upload.pk)), vault.default_ring())
+    return Vault(Staging(_folder(upload.pk), room=vault.room()), vault.default_ring())
 
 
 def _keep(upload: Upload, start: int, body: BinaryIO) -> bool:

@@ -75,6 +75,8 @@ __all__ = [
     "open",
     "orphans",
     "put",
+    "require_room",
+    "room",
     "rotate",
     "scratch",
     "second_copy",
@@ -122,6 +124,20 @@ def put(
 def open(sha256: str) -> VaultReader:
     """See Vault.open."""
     return default_vault().open(sha256)
+
+
+def room() -> Room:
+    """The reserve that intake leaves on its own disk, and on the one of the instance: database, logs, messages."""
+    return Room(settings.RESERVE, beside=[Path(settings.DATA_DIR)])
+
+
+def require_room(size: int) -> None:
+    """Raises StorageFull unless a file that comes in pieces fits: its pieces, and the whole beside them."""
+    held, staging = Path(settings.VAULT_DIR), Path(settings.STAGING_DIR)
+    staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+    together = held.stat().st_dev == staging.stat().st_dev
+    room().require(held, 2 * size if together else size)
+    room().require(staging, size)
 
 
 def destroy(sha256: str) -> bool:
@@ -172,12 +188,12 @@ def empty_scratch() -> int:
 
 @lru_cache(maxsize=2)
 def _vault(folder: Path, key: str, key_file: Path, kms: str) -> Vault:
-    return Vault(Folder(folder, room=_room()), _ring(key, key_file, kms))
+    return Vault(Folder(folder, room=room()), _ring(key, key_file, kms))
 
 
 @lru_cache(maxsize=2)
 def _staging(folder: Path, key: str, key_file: Path, kms: str) -> Staging:
-    return Staging(Folder(folder / "staging", room=_room()), _ring(key, key_file, kms))
+    return Staging(Folder(folder / "staging", room=room()), _ring(key, key_file, kms))
 
 
 @lru_cache(maxsize=2)
@@ -185,12 +201,7 @@ def _second(address: str, account: tuple[str, str, str, str], held: Vault) -> Se
     if address.startswith("s3://"):
         bucket, _, prefix = address.removeprefix("s3://").partition("/")
         return SecondCopy(held, Bucket(bucket, prefix, Account(*account)))
-    return SecondCopy(held, Folder(Path(address)))
-
-
-def _room() -> Room:
-    """The vault's own disk, and the one with the instance's database, logs and messages."""
-    return Room(settings.RESERVE, beside=[Path(settings.DATA_DIR)])
+    return SecondCopy(held, Folder(Path(address), room=Room(settings.RESERVE)))
 
 
 def _ring(key: str, key_file: Path, kms: str) -> Ring:

@@ -1,5 +1,6 @@
 """Room on the disks: a reserve that intake never touches, so that log, database and repairs can go on."""
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from archive.errors import StorageFull
 
 RESERVE = 1024**3
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Room:

@@ -1,7 +1,6 @@
 """Sealed files under wrapped keys: what the vault and its staging area have in common."""
 
 import base64
-import errno
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -13,11 +12,11 @@ from archive.vault.cobblestone import HEADER, KEY, SALT, Message, Unauthentic, l
 from archive.vault.intake import Progress, over, pour, silent
 from archive.vault.keys import KeyEncryptionKey, Random, Ring
 from archive.vault.reader import VaultReader, damaged
+from archive.vault.room import FULL
 from archive.vault.storage import Storage
 
 KEY_CONTEXT = b"amparo vault data key v1\x00"
 _SPELLING = "it is not in the form in which it was written"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class Sealed:
                 if draft is not None:
                     draft.discard()
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 raise
             raise StorageFull(
                 "The vault has no room for this file, so nothing of it was kept; what was stored before is "

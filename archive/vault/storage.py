@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from archive.vault.room import Room
+from archive.errors import StorageFull
+from archive.vault.room import FULL, Room
 
 BLOB = re.compile(r"[0-9a-f]{64}")
 KEY = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{48}\.key")
@@ -167,6 +168,17 @@ class Folder:
 
     def write(self, name: str, source: Source, *, progress: Copied) -> None:
         self.require_room(source.size)
+        try:
+            self._write(name, source, progress)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise StorageFull(
+                f"{self.where} has no room for this file, so nothing of it was kept there; what was stored before is "
+                "untouched. Make room there, then try again."
+            ) from error
+
+    def _write(self, name: str, source: Source, progress: Copied) -> None:
         buffer, done = memoryview(bytearray(_PIECE)), 0
         with _Temp(self._temp) as temp:
             while count := source.read_into(done, buffer):
