@@ -17,9 +17,9 @@ from archive.custody.canonical import ZERO_HASH, canonical, event_hash
 from archive.errors import BadInput, Damaged, LimitExceeded
 from archive.models import Checkpoint, CustodyEvent, Item, Source
 from archive.vault import Progress, silent
-from evidence import bag
+from evidence import bag, redaction
 from evidence.disclosure import WITHHELD, Disclosure
-from evidence.models import Bundle, Redaction
+from evidence.models import Bundle
 from evidence.proofs import Custody, Lines
 from triage.models import Detection
 from triage.results import Found, canonical_result
@@ -381,27 +381,29 @@ def _page(item: Item, events: list[Event], disclosure: Disclosure, files: str) -
 
 
 def _redactions(item: Item, events: list[Event], folder: str, name: str) -> list[dict[str, Any]]:
-    """The approved redactions of an item, as far as its chain knows them by now."""
-    approved = Redaction.objects.filter(item=item, state=Redaction.State.APPROVED).select_related(
-        "rendition__blob"
-    )
-    made = {str(row.rendition_id): row.rendition for row in approved}
+    """The approved redactions of an item, as far as its chain knows of their approval by now."""
+    released = {
+        event.body["payload"].get("id") for event in events if event.body["type"] == "item.redaction_approved"
+    }
+    made = {
+        str(row.rendition.pk): row for row in redaction.approved(item) if row.record["redaction"] in released
+    }
     found: list[dict[str, Any]] = []
     for event in events:
-        rendition = made.get(event.body["payload"].get("id", ""))
-        if event.body["type"] != "item.rendition_made" or rendition is None:
+        row = made.get(event.body["payload"].get("id", ""))
+        if event.body["type"] != "item.rendition_made" or row is None:
             continue
         values = event.values()
         number = f"-{len(found) + 1}" if found else ""
         ending = ENDINGS.get(values["media_type"], "")
-        path = f"data/redacted/{folder}/{bag.safe_name(Path(name).stem)}{number}{ending}"
         found.append(
             {
                 **event.place,
-                "path": path,
+                "path": f"data/redacted/{folder}/{bag.safe_name(Path(name).stem)}{number}{ending}",
                 "sha256": values["blob"],
-                "size": rendition.blob.size,
-                **{key: values[key] for key in ("media_type", "original_sha256", "recipe")},
+                "size": row.record["size"],
+                **{key: values[key] for key in ("media_type", "original_sha256")},
+                **{key: row.record[key] for key in ("redaction", "recipe", "recipe_sha256")},
             }
         )
     return found
