@@ -31,6 +31,7 @@ from archive.views import custody, home, navigation, present, thread
 CONSENT_SOON = dt.timedelta(days=30)
 JOB_WORDS = {
     "archive.read_back": gettext_lazy("Reading back what was stored"),
+    "archive.copy": gettext_lazy("Writing the second copy"),
     "archive.examine": gettext_lazy("Examining: type, size, small pictures"),
     "archive.proxy": gettext_lazy("Making copies that browsers play"),
     "archive.dispose": gettext_lazy("Carrying out an approved disposal"),

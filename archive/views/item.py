@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -80,6 +81,8 @@ def _page(request: HttpRequest, found: Item, form: FindingForm, status: int = 20
         "suggested": full,
         "pixels": f"{found.width}×{found.height}" if found.width else "",
         "read_back": _("read back, the bytes match") if found.read_back_at else _("not yet read back"),
+        "blob": found.blob,
+        "has_second_copy": bool(settings.SECOND_COPY),
         "condition": condition(found),
         "failed_jobs": Job.objects.filter(item=found, state=Job.State.FAILED),
         "statements": _statements(found),

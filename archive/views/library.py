@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from archive import access, viewing
 from archive.custody import Actor
-from archive.models import Acquisition, Case, Decision, Item, ItemTag, Note
+from archive.models import Acquisition, Blob, Case, Decision, Item, ItemTag, Note
 from archive.views import present, suggestions, veil
 from archive.views.files import back
 
@@ -180,6 +180,7 @@ FILTERS: dict[str, Callable[[QuerySet[Item], str], QuerySet[Item]]] = {
     ),
     "tag": lambda items, value: items.filter(item_tags__tag__name=value),
     "condition": lambda items, value: items.filter(condition="" if value == "none" else value),
+    "fixity": lambda items, value: items.filter(blob__fixity="" if value == "none" else value),
 }
 
 
@@ -235,6 +236,7 @@ def _facets(given: QueryDict, case: Case, found: QuerySet[Item]) -> list[Facet]:
             lines("tag", [row for row in tallied("tag", "item_tags__tag__name") if row[0] != "none"]),
         ),
         Facet(_("Condition"), lines("condition", tallied("condition", "condition"))),
+        Facet(_("Fixity"), lines("fixity", tallied("fixity", "blob__fixity"))),
     ]
     return [facet for facet in facets if facet.lines]
 
@@ -248,6 +250,8 @@ def value_words(name: str, value: str) -> str:
         return str(dict(Item.Kind.choices).get(value, value))
     if name == "condition":
         return present.condition_words(Item(condition="" if value == "none" else value))
+    if name == "fixity":
+        return str(dict(Blob.Fixity.choices).get("" if value == "none" else value, value))
     return _("unknown") if value == "none" else value
 
 
@@ -259,6 +263,7 @@ def _chips(given: QueryDict, case: Case, q: str) -> list[Chip]:
         "source": _("source"),
         "tag": _("tag"),
         "condition": _("condition"),
+        "fixity": _("fixity"),
     }
     chips = [Chip(f"“{q}”", _with(given, q=None))] if q else []
     for name, title in titles.items():

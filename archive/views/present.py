@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, pgettext
 
-from archive.models import Item, Rendition
+from archive.models import Blob, Item, Rendition
 from archive.models.items import Statement
 from archive.views import files, suggestions, veil
 from archive.views.suggestions import Box, Full
@@ -26,7 +26,7 @@ ICONS = {"image": "image", "video": "film", "audio": "music"}
 
 def with_pictures(items: QuerySet[Item]) -> QuerySet[Item]:
     """Items with all that a card needs, in a fixed number of queries."""
-    return items.select_related("case", "decision", "source").prefetch_related("renditions")
+    return items.select_related("case", "decision", "source", "blob").prefetch_related("renditions")
 
 
 # --- cards ------------------------------------------------------------------------------------------------------
@@ -82,8 +82,15 @@ def _card(request: HttpRequest, item: Item, brief: suggestions.Brief) -> Card:
         score=brief.score,
         labels=tuple(brief.labels[:4]),
         likely=", ".join(brief.labels[:3]),
-        trouble=_condition_only(item) if item.condition not in ("", "ok") else "",
+        trouble=_trouble(item),
     )
+
+
+def _trouble(item: Item) -> str:
+    """What is wrong with an original: that its bytes are not what they were comes before that they cannot be shown."""
+    if item.blob.fixity in (Blob.Fixity.BAD, Blob.Fixity.UNREAD):
+        return _("fixity: %(answer)s") % {"answer": item.blob.get_fixity_display()}
+    return _condition_only(item) if item.condition not in ("", "ok") else ""
 
 
 # --- condition --------------------------------------------------------------------------------------------------
