@@ -1,8 +1,10 @@
 """HTTP: POST <prefix>/add-checkpoint and GET <prefix>/<SHA-256 of the origin, hex>/checkpoint."""
 
+import contextlib
 import hashlib
 import logging
 import re
+import socket
 import sqlite3
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -123,8 +125,15 @@ class Handler(BaseHTTPRequestHandler):
         return None
 
     def refuse(self, status: int, sentence: str) -> None:
-        self.close_connection = True  # the body was not read
+        """Answer without having read the body, and close once the client has had time to read the answer."""
+        self.close_connection = True
         self.answer(status, sentence)
+        with contextlib.suppress(OSError):  # the client may be gone already
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(1)
+            left = MAX_BODY
+            while left > 0 and (piece := self.connection.recv(65_536)):
+                left -= len(piece)
 
     def answer(self, status: int, text: str, kind: str = TEXT) -> None:
         content = text.encode()

@@ -71,7 +71,7 @@ def parse_note(note: str) -> Parsed:
 
 def _signature(line: str) -> tuple[str, bytes, bytes]:
     found = _SIGNATURE.fullmatch(line)
-    blob = decode(found[2]) if found else b""
+    blob = base64.b64decode(found[2], validate=True) if found else b""  # as other readers: of any spelling
     if not found or len(blob) < 5:
         raise ValueError("signature line")
     return found[1], blob[:4], blob[4:]

@@ -32,7 +32,7 @@ class Command(Base):
         commands.add_parser(
             "sequence", help="give waiting events their position now (the worker does so by itself)"
         )
-        commands.add_parser("key", help="print the public key that signs checkpoints")
+        commands.add_parser("key", help="print the public keys that sign checkpoints")
         publish = commands.add_parser("publish", help="write the log as a folder for any tlog-tiles client")
         publish.add_argument("dir", type=Path, metavar="DIR", help="a folder of its own; brought up to date")
         publish.add_argument(
@@ -48,9 +48,21 @@ class Command(Base):
         )
         prove.add_argument("names", nargs="+", help="POSITION | SUBJECT | SHA256 | OLD NEW")
         prove.add_argument("--at", type=int, metavar="SIZE", help="against the checkpoint of this size")
+        new = commands.add_parser(
+            "new-key", help="change the keys that sign checkpoints; the old ones sign for them"
+        )
+        new.add_argument(
+            "--plugin", default="", metavar="PATH", help="take them from this plug-in, not from new files"
+        )
+        new.add_argument("--reason", default="", help="why; goes into the event as a commitment")
+        commands.add_parser(
+            "policy", help="print and check the policy, and judge the newest checkpoint by it"
+        )
+        paper = commands.add_parser("paper", help="print the newest checkpoint as a page for a safe")
+        paper.add_argument("out", type=Path, metavar="OUT.pdf", help="the PDF to write")
 
     def work(self, *, act: str, **options: Any) -> None:
-        getattr(self, act)(**options)
+        getattr(self, act.replace("-", "_"))(**options)
 
     def verify(self, *, known: Path | None, json: bool, **_: Any) -> None:
         """Print what was checked and found."""
@@ -120,10 +132,72 @@ class Command(Base):
         self.stdout.write(f"{advance():,} events sequenced and integrated.")
 
     def key(self, **_: Any) -> None:
-        """Print the log's public key as a C2SP verifier key."""
-        from archive.custody.checkpoint import public_bytes, signing_key, verifier_key
+        """Print the log's public keys as C2SP verifier keys, a line each."""
+        from archive.custody.keychain import keys_in_force
 
-        self.stdout.write(verifier_key(settings.NAME_IN_LOG, public_bytes(signing_key())))
+        for key in keys_in_force().newest:
+            self.stdout.write(str(key))
+
+    def new_key(self, *, plugin: str, reason: str, **_: Any) -> None:
+        """Change the log's keys, and print the new ones."""
+        from archive.custody.keychain import new_key
+
+        change = new_key(actor=Actor.operator(), plugin=plugin, reason=reason)
+        for key in change.new:
+            self.stdout.write(str(key))
+        self.stderr.write(
+            f"Checkpoints over more than {change.position:,} events bear these keys. Tell witnesses and whoever keeps "
+            "checkpoints; the old keys signed for them in the log."
+        )
+        if plugin:
+            self.stderr.write(f"Now set SIGNING_KMS={plugin} and restart: until then nothing can be signed.")
+        elif settings.SIGNING_KMS:
+            self.stderr.write("Now unset SIGNING_KMS and restart: until then nothing can be signed.")
+        else:
+            old = change.old[0].id.hex()
+            self.stderr.write(
+                f"The former key lies beside the new one as {settings.SIGNING_KEY_FILE.name}.{old}: destroy it once "
+                "the change is under a witnessed checkpoint."
+            )
+
+    def policy(self, **_: Any) -> None:
+        """Print what the policy asks for, and what the newest checkpoint has of it. Exit 1 when that is not enough."""
+        from archive.custody import anchors
+        from archive.models import Checkpoint
+
+        policy = anchors.own_policy()
+        if policy is None:
+            raise CommandError("There is no policy: AMPARO_POLICY_FILE names none.", returncode=2)
+        for log in policy.logs:
+            self.stdout.write(f"log {log.key.label} {log.url}".rstrip())
+        for witness in policy.witnesses:
+            self.stdout.write(f"witness {witness.name} {witness.key.label} {witness.url}".rstrip())
+        for group in policy.groups:
+            self.stdout.write(f"group {group.name}: {group.threshold} of {', '.join(group.members)}")
+        age = f"at most {policy.greatest_age:,} s old" if policy.greatest_age else "of any age"
+        self.stdout.write(f"quorum {policy.quorum or 'none'}, cosignatures {age}")
+        newest = Checkpoint.objects.first()
+        verdict = anchors.judge(newest) if newest else None
+        if newest is None or verdict is None:
+            self.stdout.write("No checkpoint was signed yet.")
+            return
+        for name, standing in verdict.witnesses.items():
+            when = f", {verdict.times[name]:%Y-%m-%d %H:%M:%S} UTC" if name in verdict.times else ""
+            self.stdout.write(f"{name}: {standing}{when}")
+        for reason in verdict.reasons:
+            self.stdout.write(reason)
+        answer = "satisfies" if verdict.satisfied else "does not satisfy"
+        self.stdout.write(f"The checkpoint over {newest.size:,} events {answer} the policy.")
+        if not verdict.satisfied:
+            sys.exit(1)
+
+    def paper(self, *, out: Path, **_: Any) -> None:
+        """Write the newest checkpoint as one page."""
+        from archive import paper
+
+        self.stdout.write(
+            f"{paper.write(out)} is one page. Print it, sign it, and put it where nobody here can reach it."
+        )
 
 
 def _read(path: Path) -> str:

@@ -18,7 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from archive.custody.notes import ED25519, VerifierKey, parse_note
 from tests.outside import RunningWitness
 from witness import merkle
-from witness.store import Store, Unusable
+from witness.note import Key, parse
+from witness.server import read_request
+from witness.store import Refused, Store, Unusable
 
 ROOT = Path(__file__).parents[3]
 LOG = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -82,8 +84,6 @@ def running(folder):
 
 
 def _theirs(key):
-    from witness.note import Key
-
     return Key.parse(str(key))
 
 
@@ -141,6 +141,26 @@ def test_it_cosigns_what_continues_and_refuses_the_rest_as_the_protocol_says(fol
     assert cosigned(folder) == 30
     _, note, _ = running.ask(None, "GET", path)
     assert note.startswith(TREE.note(30)) and [key.verify(parse_note(note)) for key in keys]
+
+
+def test_it_answers_as_another_implementations_witness_does(tmp_path):
+    """The published exchanges of litewitness, in order."""
+    said = json.loads((ROOT / "tests" / "vectors" / "tlog-witness" / "litewitness.json").read_text())
+    origin = said["exchanges"][0]["request"].split("\n")[2]
+    key = VerifierKey(origin, ED25519, bytes.fromhex(said["log_public_key"]))
+    store = Store.create(tmp_path / "w", "example.com/witness")
+    store.add_log(origin, (_theirs(key),))
+    answers = []
+    for exchange in said["exchanges"]:
+        try:
+            old, proof, note = read_request(exchange["request"].encode())
+            lines = store.witness(old, proof, parse(note))
+            assert lines.startswith("\N{EM DASH} example.com/witness ")
+            answers.append(200)
+        except Refused as refused:
+            answers.append(refused.status)
+    wanted = [404 if origin not in one["request"] else one["status"] for one in said["exchanges"]]
+    assert answers == wanted and {200, 403, 404, 409, 422} == set(wanted)
 
 
 def test_an_empty_log_is_cosigned_only_with_the_empty_root(folder, running):
@@ -253,9 +273,6 @@ def test_killed_it_either_remembers_or_has_not_signed(folder, moment, patch, siz
 
 
 def test_a_clock_that_went_back_signs_nothing(folder):
-    from witness.note import parse
-    from witness.store import Refused
-
     now = [1_000_000.0]
     store = Store(folder, clock=lambda: now[0])
     store.witness(0, [], parse(TREE.note(5).encode()))
@@ -266,9 +283,6 @@ def test_a_clock_that_went_back_signs_nothing(folder):
 
 
 def test_a_log_that_changes_its_key_goes_on_where_it_was(folder):
-    from witness.note import parse
-    from witness.store import Refused
-
     store = Store(folder)
     store.witness(0, [], parse(TREE.note(5).encode()))
     new = VerifierKey(ORIGIN, ED25519, OTHER.public_key().public_bytes_raw())

@@ -1,0 +1,51 @@
+"""A checkpoint on one page: hash, words and code say the same."""
+
+import hashlib
+import io
+
+import pytest
+from django.core.management import CommandError, call_command
+from mnemonic import Mnemonic
+from pypdf import PdfReader
+
+from archive import paper
+from archive.custody.keychain import keys_in_force
+from archive.custody.notes import parse_note
+from archive.custody.publish import publish
+from tests import cast
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_the_page_holds_what_a_stranger_needs(tmp_path, capsys):
+    from archive.custody import Actor
+
+    cast.case()
+    row = publish(actor=Actor.operator())
+    call_command("custody", "paper", str(tmp_path / "safe.pdf"))
+    reader = PdfReader(io.BytesIO((tmp_path / "safe.pdf").read_bytes()))
+    assert len(reader.pages) == 1
+    text = reader.pages[0].extract_text()
+    flat = "".join(text.split())
+    digest = hashlib.sha256(row.note.encode())
+    assert digest.hexdigest() in flat and row.root in flat
+    assert "".join(row.note.split()) in flat
+    said = paper.words(digest.digest())
+    assert len(said) == 24 and Mnemonic("english").check(" ".join(said)) and all(w in text for w in said)
+    with pytest.raises(CommandError, match="cannot be written"):
+        call_command("custody", "paper", str(tmp_path / "safe.pdf"))  # nothing is overwritten
+
+
+def test_what_the_code_holds_is_a_signed_checkpoint():
+    from archive.custody import Actor
+
+    cast.case()
+    row = publish(actor=Actor.operator())
+    short = parse_note(paper.short_note(row.note))
+    assert len(paper.short_note(row.note)) < 400 and (short.size, short.root.hex()) == (row.size, row.root)
+    keys_in_force().at(row.size)[0].verify(short)
+
+
+def test_without_a_checkpoint_it_says_what_to_do(tmp_path):
+    with pytest.raises(CommandError, match="custody checkpoint"):
+        call_command("custody", "paper", str(tmp_path / "safe.pdf"))
