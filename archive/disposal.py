@@ -176,6 +176,18 @@ def obstacle(case: Case) -> str:
     return ""
 
 
+def obstacle_of(disposal: Disposal) -> str:
+    """Why a request cannot be approved now, in a sentence; empty where it can."""
+    try:
+        if disposal.what == Disposal.What.IDENTITY:
+            holds.require_none(holds.on_identity(disposal.source))
+        else:
+            _require_free(disposal.case, _listed(disposal))
+    except AmparoError as error:
+        return error.sentence
+    return ""
+
+
 # --- answering --------------------------------------------------------------------------------------------------
 
 

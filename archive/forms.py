@@ -102,6 +102,85 @@ class IdentityForm(forms.Form):
     reason = forms.CharField(label=_("Reason"), max_length=400, required=False)
 
 
+class HoldForm(forms.Form):
+    """A legal hold on a case, or on one item of it."""
+
+    item = forms.IntegerField(
+        label=_("Only on item number"),
+        required=False,
+        min_value=1,
+        help_text=_("Empty: on the whole case, with what comes in later."),
+    )
+    reason = forms.CharField(
+        label=_("Why it is held"),
+        max_length=1000,
+        widget=forms.Textarea({"rows": 2}),
+        help_text=_("The order, the court, the number of the matter. It goes into the custody log."),
+    )
+    identities = forms.BooleanField(
+        label=_("Also keep the identities of the sources"), required=False, initial=True
+    )
+
+
+class ItemDisposalForm(forms.Form):
+    """Why something is to be destroyed, and what allows it."""
+
+    reason = forms.CharField(
+        label=_("Why it is to be destroyed"),
+        max_length=1000,
+        widget=forms.Textarea({"rows": 2}),
+        help_text=_("It goes into the custody log, which never expires: name nobody here."),
+    )
+    authority = forms.CharField(
+        label=_("On which authority"),
+        max_length=400,
+        help_text=_(
+            "The retention rule, the order of a court, the wish of the source. It stands on the certificate."
+        ),
+    )
+
+
+class DisposalForm(ItemDisposalForm):
+    """Which items of a case are to be destroyed."""
+
+    items = forms.CharField(
+        label=_("Items"),
+        required=False,
+        max_length=100_000,
+        widget=forms.Textarea({"rows": 2, "dir": "ltr"}),
+        help_text=_("Numbers as in 1, 4, 20-25."),
+    )
+    everything = forms.BooleanField(label=_("Every item that the case holds now"), required=False)
+    field_order = ("items", "everything", "reason", "authority")
+
+    def clean_items(self) -> list[tuple[int, int]]:
+        """The numbers as ranges, both ends included."""
+        ranges = []
+        for part in self.cleaned_data["items"].replace(";", ",").split(","):
+            first, dash, last = (piece.strip() for piece in part.partition("-"))
+            if not first and not dash:
+                continue
+            ends = (first, last if dash else first)
+            if not all(end.isdecimal() and len(end) <= 9 for end in ends) or int(ends[0]) > int(ends[1]):
+                raise forms.ValidationError(_("Write numbers and ranges, as in 1, 4, 20-25."))
+            ranges.append((int(ends[0]), int(ends[1])))
+        return ranges
+
+    def clean(self) -> None:
+        """Either numbers or everything, said by name: an empty field destroys nothing."""
+        given = super().clean()
+        if "items" in given and bool(given["items"]) == given["everything"]:
+            self.add_error("items", _("Give numbers, or choose every item: one of the two."))
+
+
+class DestructionForm(ItemDisposalForm):
+    """A source's identity is to be destroyed."""
+
+    with_pseudonym = forms.BooleanField(
+        label=_("The pseudonym too, because people know the source by it"), required=False
+    )
+
+
 class ShareForm(forms.Form):
     """Which permissions a person holds on a case, and until when."""
 
@@ -119,7 +198,7 @@ class ShareForm(forms.Form):
             (access.VIEW, _("see the case, and do what their role allows")),
             (access.EXPORT, _("export lists and bundles")),
             (access.IDENTITY, _("see the identity of sources, on a stated reason")),
-            (access.MANAGE, _("change the case and share it")),
+            (access.MANAGE, _("change the case, share it, ask for disposal and answer others who ask")),
         ],
         widget=forms.CheckboxSelectMultiple,
         initial=[access.VIEW],

@@ -75,6 +75,13 @@ def on_items(case: Case, items: Collection[UUID]) -> Hold | None:
     return next((h for h in standing if h.item_id is None or h.item_id in items), None)
 
 
+def of_item(item: Item) -> list[Hold]:
+    """Holds that stand on an item or on its case, for its page."""
+    covered = Q(item=None) | Q(item=item)
+    standing = Hold.objects.standing().filter(covered, case_id=item.case_id)
+    return list(standing.select_related("placed_by"))
+
+
 def on_identity(source: Source) -> Hold | None:
     """The first hold that keeps a source's identity: on its case, or on an item that came from it."""
     came = Acquisition.objects.filter(source=source).values("item")

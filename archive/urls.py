@@ -16,6 +16,7 @@ from archive.views import (
     jobs,
     library,
     lists,
+    retention,
     sharing,
     sources,
     system,
@@ -38,6 +39,31 @@ urlpatterns = [
     path("cases/<str:code>/people/", sharing.people, name="people"),
     path("cases/<str:code>/people/<uuid:person_id>/end", sharing.unshare, name="people-end"),
     path("cases/<str:code>/items.csv", lists.items, name="items-csv"),
+    # holds and disposal
+    path("cases/<str:code>/retention/", retention.retention, name="retention"),
+    path("cases/<str:code>/retention/hold", retention.place, name="hold-place"),
+    path("cases/<str:code>/retention/dispose", retention.ask, name="disposal-ask"),
+    path(
+        "cases/<str:code>/sources/<str:name>/identity/destroy",
+        retention.ask_identity,
+        name="identity-destroy",
+    ),
+    path("items/<uuid:item_id>/dispose", retention.ask_item, name="item-dispose"),
+    path("holds/<uuid:hold_id>/lift", retention.lift, name="hold-lift"),
+    path("disposals/<uuid:disposal_id>/", retention.one, name="disposal"),
+    path(
+        "disposals/<uuid:disposal_id>/approve", retention.answer, {"how": "approve"}, name="disposal-approve"
+    ),
+    path(
+        "disposals/<uuid:disposal_id>/decline", retention.answer, {"how": "decline"}, name="disposal-decline"
+    ),
+    path(
+        "disposals/<uuid:disposal_id>/withdraw",
+        retention.answer,
+        {"how": "withdraw"},
+        name="disposal-withdraw",
+    ),
+    path("disposals/<uuid:disposal_id>/certificate", retention.show_certificate, name="disposal-certificate"),
     # bringing material in
     path("cases/<str:code>/add/", upload.page, name="upload"),
     path("cases/<str:code>/add/held", upload.held, name="upload-held"),

@@ -3,6 +3,7 @@
 import copy
 import datetime as dt
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.contrib import messages
@@ -24,7 +25,20 @@ from archive.custody import Actor
 from archive.errors import BadInput
 from archive.forms import CaseForm, OpenCaseForm
 from archive.jobs import KINDS
-from archive.models import Assignment, Case, CaseGrant, Checkpoint, Claim, Decision, Item, Job, Source, Upload
+from archive.models import (
+    Assignment,
+    Case,
+    CaseGrant,
+    Checkpoint,
+    Claim,
+    Decision,
+    Disposal,
+    Hold,
+    Item,
+    Job,
+    Source,
+    Upload,
+)
 from archive.models.items import Statement
 from archive.views import custody, home, navigation, present, thread
 
@@ -181,6 +195,8 @@ def overview(request: HttpRequest, code: str) -> HttpResponse:
             "may_add": access.can(request.user, "add_items", case) and case.status != Case.Status.CLOSED,
             "may_edit": access.can(request.user, "edit_case", case),
             "may_export": access.can(request.user, "export", case),
+            "holds": Hold.objects.standing().filter(case=case, item=None).select_related("placed_by"),
+            "held_items": Hold.objects.standing().filter(case=case).exclude(item=None).count(),
             "may_read_log": access.can(request.user, "read_log", case),
             "review_url": navigation.address("review", case.code),
         },
@@ -253,6 +269,7 @@ def _needs(request: HttpRequest, case: Case) -> list[Need]:
             ) % {"code": source.code, "n": days}
         url = reverse("source", args=[case.code, source.code])
         needs.append(Need(words, url, _("Renew or withhold"), "bad" if days < 0 else "warn"))
+    _governance(request, case, need)
     mine = Assignment.objects.filter(item__case=case, to=request.user, closed_at=None).count()
     need(
         mine,
@@ -261,6 +278,30 @@ def _needs(request: HttpRequest, case: Case) -> list[Need]:
         act=_("Open the list"),
     )
     return needs
+
+
+def _governance(request: HttpRequest, case: Case, need: Callable[..., None]) -> None:
+    """Requests to destroy that this person can answer, and a retention that has passed."""
+    url = reverse("retention", args=[case.code])
+    if access.can(request.user, "approve_disposal", case):
+        asked = Disposal.objects.filter(case=case, state=Disposal.State.REQUESTED)
+        number = asked.exclude(requested_by=request.user).count()
+        words = ngettext(
+            "%(n)d request to destroy waits for your answer",
+            "%(n)d requests to destroy wait for your answer",
+            number,
+        )
+        need(number, words, url=url, act=_("Look, and answer"), css="warn")
+    passed = case.retain_until is not None and case.retain_until <= timezone.localdate()
+    if passed and access.can(request.user, "request_disposal", case):
+        held = Hold.objects.standing().filter(case=case, item=None).exists()
+        if not held and Item.objects.filter(case=case).held().exists():
+            need(
+                1,
+                _("The day until which the case has to be kept has passed"),
+                url=url,
+                act=_("Keep, or ask for disposal"),
+            )
 
 
 def works(case: Case) -> list[Work]:

@@ -53,7 +53,7 @@ def rendition(request: HttpRequest, rendition_id: UUID) -> HttpResponseBase:
     found = get_object_or_404(
         Rendition.objects.select_related("item", "blob"),
         pk=rendition_id,
-        item__in=Item.objects.visible_to(request.user),
+        item__in=Item.objects.visible_to(request.user).held(),
     )
     veiled = found.kind == Rendition.Kind.VEIL
     by_choice = found.kind == Rendition.Kind.THUMBNAIL and veil.thumbnails_shown(request, found.item.case_id)
@@ -107,6 +107,8 @@ def original(request: HttpRequest, item_id: UUID) -> HttpResponseBase:
 
 def playable_bytes(item: Item) -> tuple[str, str] | None:
     """SHA-256 and type of what a browser can play of a video or sound, or None."""
+    if item.disposed_at is not None:
+        return None
     made = item.renditions.filter(kind=Rendition.Kind.PROXY).order_by("-made_at").first()
     if made:
         return made.blob_id, made.media_type

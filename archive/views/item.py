@@ -14,9 +14,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
-from archive import access, annotate
+from archive import access, annotate, disposal, holds
 from archive.custody import Actor
 from archive.errors import BadInput
+from archive.forms import ItemDisposalForm
 from archive.models import Assignment, Item, ItemTag, Job
 from archive.models.items import Statement
 from archive.views import present, suggestions, thread
@@ -80,7 +81,7 @@ def _page(request: HttpRequest, found: Item, form: FindingForm, status: int = 20
         "viewer": present.viewer(request, found, full, notes=notes),
         "suggested": full,
         "pixels": f"{found.width}×{found.height}" if found.width else "",
-        "read_back": _("read back, the bytes match") if found.read_back_at else _("not yet read back"),
+        "read_back": _read_back(found),
         "blob": found.blob,
         "has_second_copy": bool(settings.SECOND_COPY),
         "condition": condition(found),
@@ -95,15 +96,26 @@ def _page(request: HttpRequest, found: Item, form: FindingForm, status: int = 20
         "known_tags": case.tags.all()[:200],
         "assignments": found.assignments.filter(closed_at=None).select_related("to"),
         "people": access.who_can("view", case).order_by("name") if may_assign else [],
+        "holds": holds.of_item(found),
+        "asked": disposal.open_entries(case).filter(item=found).select_related("disposal").first(),
+        "may_hold": access.can(user, "hold", case),
+        "may_request": found.disposed_at is None and access.can(user, "request_disposal", case),
+        "disposal_form": ItemDisposalForm(),
         "custody": thread.state(found.custody_subject()),
         "all_url": thread.address(user, found),
         "finding_form": form,
         "may_annotate": access.can(user, "annotate", case),
         "may_assign": may_assign,
-        "may_download": access.can(user, "download", case),
+        "may_download": found.disposed_at is None and access.can(user, "download", case),
         "review_url": _review_url(found),
     }
     return render(request, "archive/item.html", context, status=status)
+
+
+def _read_back(found: Item) -> str:
+    if found.disposed_at:
+        return _("disposed of")
+    return _("read back, the bytes match") if found.read_back_at else _("not yet read back")
 
 
 def _review_url(found: Item) -> str:

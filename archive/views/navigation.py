@@ -41,6 +41,7 @@ CASE = [
     ("bundles", _("Bundles")),
     ("criteria", _("Models and rules")),
     ("custody", _("Custody")),
+    ("retention", _("Holds and disposal")),
     ("people", _("People with access")),
     ("case-jobs", _("Jobs")),
 ]

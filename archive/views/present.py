@@ -62,7 +62,7 @@ def cards(request: HttpRequest, items: Iterable[Item]) -> list[Card]:
 
 
 def _card(request: HttpRequest, item: Item, brief: suggestions.Brief) -> Card:
-    made = {r.kind: r for r in item.renditions.all()}
+    made = {} if item.disposed_at else {r.kind: r for r in item.renditions.all()}
     sharp = veil.thumbnails_shown(request, item.case_id) and Rendition.Kind.THUMBNAIL in made
     shown = made.get(Rendition.Kind.THUMBNAIL if sharp else Rendition.Kind.VEIL)
     under = made.get(Rendition.Kind.VEIL)
@@ -88,6 +88,8 @@ def _card(request: HttpRequest, item: Item, brief: suggestions.Brief) -> Card:
 
 def _trouble(item: Item) -> str:
     """What is wrong with an original: that its bytes are not what they were comes before that they cannot be shown."""
+    if item.disposed_at:
+        return _("disposed of")
     if item.blob.fixity in (Blob.Fixity.BAD, Blob.Fixity.UNREAD):
         return _("fixity: %(answer)s") % {"answer": item.blob.get_fixity_display()}
     return _condition_only(item) if item.condition not in ("", "ok") else ""
@@ -133,6 +135,8 @@ def _condition_only(item: Item) -> str:
 
 def no_picture(item: Item) -> str | SafeString:
     """Why there is no picture, for the place where one would be."""
+    if item.disposed_at:
+        return _("Disposed of. The bytes were destroyed; the history stays.")
     if not item.examined_at:
         return _("Not yet examined. The original is stored; a job will look at it.")
     if item.condition not in SOUND:
@@ -144,6 +148,8 @@ def no_picture(item: Item) -> str | SafeString:
 
 def short_reason(item: Item) -> str:
     """Why a card has no picture, in a few words."""
+    if item.disposed_at:
+        return _("disposed of")
     if not item.examined_at:
         return _("not yet examined")
     return _condition_only(item) if item.condition not in SOUND else str(item.get_kind_display())
@@ -212,7 +218,7 @@ class Viewer:
 
 def viewer(request: HttpRequest, item: Item, full: Full, *, notes: Iterable = ()) -> Viewer:
     """The viewer for one item. The address of anything sharp is in it only after a recorded look."""
-    made = {r.kind: r for r in item.renditions.all()}
+    made = {} if item.disposed_at else {r.kind: r for r in item.renditions.all()}
     sharp, poster = files.sharp_urls(item)
     can_show = bool(sharp)
     revealed = can_show and veil.is_lifted(request, item)
@@ -248,7 +254,8 @@ def viewer(request: HttpRequest, item: Item, full: Full, *, notes: Iterable = ()
 
 
 def _why_not(item: Item) -> str | SafeString:
-    if item.kind in (Item.Kind.VIDEO, Item.Kind.AUDIO) and item.examined_at and item.condition in SOUND:
+    playable = item.kind in (Item.Kind.VIDEO, Item.Kind.AUDIO) and item.disposed_at is None
+    if playable and item.examined_at and item.condition in SOUND:
         return _("A copy that browsers can play is still being made.")
     return no_picture(item)
 

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from archive import access, cases
 from archive.custody import Actor
 from archive.errors import BadInput, NotFound
-from archive.forms import ChangeSourceForm, IdentityForm, SourceForm
+from archive.forms import ChangeSourceForm, DestructionForm, IdentityForm, SourceForm
 from archive.models import Case, Source
 from archive.views import thread
 from archive.views.cases import visible
@@ -136,6 +136,10 @@ def _page(
         "items": found.items.count(),
         "today": timezone.localdate(),
         "may_edit": access.can(request.user, "edit_sources", case),
+        "may_request": access.can(request.user, "request_disposal", case),
+        "destruction": found.disposals.filter(state="requested").first(),
+        "destroyed": found.disposals.filter(state="done").first() if found.identity_destroyed_at else None,
+        "destruction_form": DestructionForm(),
         "may_see": access.can(request.user, "see_identity", case),
     }
     return render(request, "archive/source.html", context | more, status=status)
