@@ -101,8 +101,6 @@ class Picture:
         at, frame = self.waiting
         planes = upright_planes(frame)
         height, width = planes[0].shape
-        if not self.frames:
-            self._begin(frame, width, height)
         if (width, height) != self.size:
             raise ValueError("the picture changes its size")
         covered = covering.rects(
@@ -120,7 +118,9 @@ class Picture:
         self.frames += 1
         yield from self.stream.encode(made)
 
-    def _begin(self, frame: Any, width: int, height: int) -> None:
+    def begin(self, frame: Any) -> None:
+        """Set the encoder up for frames like this one."""
+        height, width = upright_planes(frame)[0].shape
         self.size = (width, height)
         codec = self.stream.codec_context
         codec.width, codec.height, codec.pix_fmt, codec.time_base = width, height, "yuv420p", self.base
@@ -174,6 +174,8 @@ def recording() -> None:
         shown.thread_type, shown.codec_context.thread_count = "AUTO", 2  # they are rationed
         zero = Fraction(container.start_time or 0, 1_000_000)
         picture, faults, samples = Picture(shown, out, zero), 0, 0
+        with opened_recording() as ahead:  # the encoder is set up before the first sound is written
+            picture.begin(next(ahead.decode(ahead.streams[shown.index])))
         changed = sounds.Changed(PLAN["sound"], PLAN["grow"]["sound_ms"]) if heard else None
         track = out.add_stream("aac", rate=sounds.RATE, layout="stereo", bit_rate=128_000) if heard else None
 
