@@ -34,13 +34,15 @@ def page(checkpoint: Checkpoint) -> bytes:
     """The page as PDF. Raises ToolFailed when it cannot be printed."""
     digest = hashlib.sha256(checkpoint.note.encode()).digest()
     parsed = parse_note(checkpoint.note)
-    code = segno.make(short_note(checkpoint.note), error="m", micro=False)
+    short = short_note(checkpoint.note)
+    code = segno.make(short, error="m", micro=False)
     shown = {
         "faces": FACES,
         "software": settings.SOFTWARE,
         "checkpoint": checkpoint,
         "origin": parsed.origin,
-        "note": checkpoint.note,
+        "short": short,
+        "rest": checkpoint.note.removeprefix(short),
         "digest": " ".join(digest.hex()[i : i + 8] for i in range(0, 64, 8)),
         "words": words(digest),
         "code": code.svg_inline(border=2, omitsize=True),

@@ -9,19 +9,28 @@ from mnemonic import Mnemonic
 from pypdf import PdfReader
 
 from archive import paper
+from archive.custody import Actor
 from archive.custody.keychain import keys_in_force
+from archive.custody.log import recording
 from archive.custody.notes import parse_note
 from archive.custody.publish import publish
+from archive.models import Cosignature
 from tests import cast
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_the_page_holds_what_a_stranger_needs(tmp_path, capsys):
-    from archive.custody import Actor
-
     cast.case()
     row = publish(actor=Actor.operator())
+    with recording():
+        for i in range(12):  # as many as are named
+            Cosignature.objects.create(
+                checkpoint=row,
+                witness=f"a-witness-{i}.example.org/w1+0123abcd",
+                line="",
+                stated_at=row.signed_at,
+            )
     call_command("custody", "paper", str(tmp_path / "safe.pdf"))
     reader = PdfReader(io.BytesIO((tmp_path / "safe.pdf").read_bytes()))
     assert len(reader.pages) == 1
@@ -37,8 +46,6 @@ def test_the_page_holds_what_a_stranger_needs(tmp_path, capsys):
 
 
 def test_what_the_code_holds_is_a_signed_checkpoint():
-    from archive.custody import Actor
-
     cast.case()
     row = publish(actor=Actor.operator())
     short = parse_note(paper.short_note(row.note))
