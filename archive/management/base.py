@@ -9,7 +9,6 @@ from django.db import DatabaseError
 
 from archive.errors import AmparoError
 
-
 CRASHED = 70  # EX_SOFTWARE of sysexits.h
 
 
