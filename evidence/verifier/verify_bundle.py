@@ -347,7 +347,7 @@ def sha(*parts: bytes) -> bytes:
 
 def included(leaf: bytes, position: int, size: int, proof: list[bytes], root: bytes) -> bool:
     """Whether a leaf hash stands at a position of the tree with this size and root (RFC 9162, 2.1.3.2)."""
-    if not 0 <= position < size:
+    if not 0 <= position < size or len(leaf) != 32:
         return False
     at, last, value = position, size - 1, leaf
     for sibling in proof:
@@ -368,7 +368,7 @@ def consistent(old: int, new: int, proof: list[bytes], old_root: bytes, new_root
     if not 0 <= old <= new:
         return False
     if old == 0 or old == new:
-        return not proof and old_root == (new_root if old else sha())
+        return 0 < old == new and not proof and old_root == new_root
     path = list(proof) if old & (old - 1) else [old_root, *proof]
     if not path:
         return False
@@ -1151,7 +1151,9 @@ class Check:
         else:
             old, new = sorted((kept, note), key=lambda each: each.size)
             link = next((k for k in self.given.links if (k["old"], k["new"]) == (old.size, new.size)), None)
-            if link is None:
+            if old.size == 0:
+                self.remark("known-linked", name, old.size, new.size)
+            elif link is None:
                 self.add(CouldNotCheck("known-no-link", name, old.size, new.size))
             elif consistent(old.size, new.size, [b64(h) for h in link["proof"]], old.root, new.root):
                 self.remark("known-linked", name, old.size, new.size)
@@ -1206,7 +1208,7 @@ class Check:
             command = f"openssl ts -verify -data {CHECKPOINT} -in {name} -CAfile AUTHORITY.pem"
             try:
                 stamp = read_stamp(self._small(name))
-            except (ValueError, IndexError, TypeError, StopIteration):
+            except (ValueError, IndexError, TypeError, StopIteration, x509.InvalidVersion):
                 raise Bad("form", name) from None
             if stamp.imprint[0] not in HASHES:
                 self.add(CouldNotCheck("timestamp-by-hand", name, stamp.imprint[0], command))
@@ -1226,7 +1228,7 @@ class Check:
     def _stamped(self, name: str, stamp: Stamp, command: str, told: list[str]) -> None:
         try:
             good = signed_stamp(stamp, self.given.authorities)
-        except NotImplementedError as why:
+        except (NotImplementedError, UnsupportedAlgorithm) as why:
             self.add(CouldNotCheck("timestamp-by-hand", name, why, command))
             return
         except (LookupError, ValueError, TypeError, StopIteration, x509.ExtensionNotFound):

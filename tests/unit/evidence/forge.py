@@ -152,6 +152,7 @@ class Forge:
         self.origin, self.before, self.logged = "archive.example", 5, None
         self.created, self.witnesses, self.stamps = "2026-11-21T09:05:00.000000Z", [], {}
         self.second_key, self.completeness_lies = None, False
+        self.files, self.volume, self.volumes = "originals", {"number": 1, "of": 1}, []
         person = {"kind": "person", "id": ident("person"), "role": "researcher"}
         system = {"kind": "system", "id": "", "role": "worker"}
         self.event(f"case:{self.case}", "case.opened", person, {"set": {"code": "H1"}})
@@ -236,7 +237,9 @@ class Forge:
                 return {k: commit(v, f"{pointer}/{k}") for k, v in value.items()}
             return value
 
-        self.events.append(
+        alike = [at for at, e in enumerate(self.events, 1) if e["subject"] == subject]
+        self.events.insert(
+            alike[-1] if alike else len(self.events),
             {
                 "version": 1,
                 "subject": subject,
@@ -248,7 +251,7 @@ class Forge:
                 "reason": commit(("open", reason), "/reason") if reason else "",
                 "software": "amparo 0.1.0",
                 "payload": commit(payload, "/payload"),
-            }
+            },
         )
         return {"subject": subject, "number": number, "event": ""}
 
@@ -308,9 +311,9 @@ class Forge:
             lines += subtree_line(self.second_key, self.origin, raw, 1_795_251_600, self.origin, leaves)
         return f"{text}\n{lines}".encode()
 
-    def cosigned(self, leaves):
+    def cosigned(self, leaves, note=b""):
         """The checkpoint with the lines of `witnesses`: (name, key, time)."""
-        note = self.checkpoint(leaves)
+        note = note or self.checkpoint(leaves)
         text = note[: note.index(b"\n\n") + 1]
         for name, key, time in self.witnesses:
             raw = key.public_key().public_bytes_raw()
@@ -326,9 +329,14 @@ class Forge:
         self.request()
         lines, hashes, tips = self.chained(self.events)
         leaves, places, keys, entries, map_event, subjects = self.log()
-        for row in [*self.decisions, *self.detections, *(a for i in self.items for a in i["acquisitions"])]:
+        for row in [
+            *self.decisions,
+            *self.detections,
+            *(a for i in self.items for a in [*i["acquisitions"], *i.get("redactions", [])]),
+        ]:
             row["event"] = hashes.get((row["subject"], row["number"]), "0" * 64)
-        note, cosigned = self.checkpoint(leaves), self.cosigned(leaves)
+        note = self.checkpoint(leaves)
+        cosigned = self.cosigned(leaves, note)
 
         def proof(position):
             return [value.hex() for value in tree_path(position, leaves)]
@@ -373,6 +381,7 @@ class Forge:
             "data/custody/checkpoint.txt": note,
             **({"data/custody/cosigned-checkpoint.txt": cosigned} if self.witnesses else {}),
             **{f"data/custody/timestamps/{name}": raw for name, raw in self.stamps.items()},
+            **({"data/volumes.json": as_list(self.volumes)} if self.volumes else {}),
             **self.originals,
         }
         for at in [own, *(places.get((s, number), 0) for s, (number, _) in tips.items())]:
@@ -432,8 +441,8 @@ class Forge:
             "map": self.mapped,
             "destination": "court",
             "disclosed": ["case"],
-            "files": "originals",
-            "volume": {"number": 1, "of": 1},
+            "files": self.files,
+            "volume": self.volume,
             "bundle": self.bundle,
             "case": {"id": self.case, "code": "H1"},
             "created": self.created,
