@@ -39,6 +39,7 @@ EVERYONE = frozenset(ROLES)
 WORKS = frozenset({ADMIN, RESEARCHER})
 WRITES = WORKS | {REVIEWER, LEGAL}
 TAKES_OUT = WORKS | {LEGAL}
+HOLDS = frozenset({ADMIN, LEGAL})
 ORDERS = WORKS | {SCIENTIST}
 ADMINS = frozenset({ADMIN})
 
@@ -72,6 +73,7 @@ class Try:
 
 TUS = {"tus-resumable": "1.0.0"}
 NAMED = f"filename {base64.b64encode(b'a.jpg').decode()}"
+WHY = {"reason": "Consent ended", "authority": "Rule 4"}
 OF_CASE, OF_ITEM, OF_SOURCE, OF_PERSON = ("code",), ("item",), ("code", "source"), ("person",)
 
 TABLE = [
@@ -135,6 +137,18 @@ TABLE = [
     Try("source", "POST", CASE, WORKS, OF_SOURCE, {"pseudonym": "Oak"}),
     Try("source-identity", "POST", CASE, WORKS, OF_SOURCE, {"identity": "Someone"}),
     Try("source-identity-see", "POST", CASE, TAKES_OUT, OF_SOURCE, {"reason": "To ask for consent"}),
+    Try("identity-destroy", "POST", CASE, TAKES_OUT, OF_SOURCE, WHY),
+    # holds and disposal
+    Try("retention", "GET", CASE, EVERYONE, OF_CASE),
+    Try("hold-place", "POST", CASE, HOLDS, OF_CASE, {"reason": "Court order"}),
+    Try("hold-lift", "POST", CASE, HOLDS, ("hold",), {"reason": "The order ended"}),
+    Try("disposal-ask", "POST", CASE, TAKES_OUT, OF_CASE, WHY | {"items": "1"}),
+    Try("item-dispose", "POST", CASE, TAKES_OUT, OF_ITEM, WHY),
+    Try("disposal", "GET", CASE, EVERYONE, ("disposal",)),
+    Try("disposal-approve", "POST", CASE, HOLDS, ("disposal",)),
+    Try("disposal-decline", "POST", CASE, HOLDS, ("disposal",), {"answer": "Not yet"}),
+    Try("disposal-withdraw", "POST", CASE, TAKES_OUT, ("disposal",)),
+    Try("disposal-certificate", "GET", CASE, EVERYONE, ("done",)),
     # custody and jobs
     Try("custody", "GET", CASE, TAKES_OUT, OF_CASE),
     Try("custody-check", "POST", CASE, TAKES_OUT, OF_CASE),
@@ -265,6 +279,7 @@ def world(settings) -> SimpleNamespace:
     annotate.tag(item=item, name="seen", actor=actor)
     annotate.note(item=item, text="bridge, a note of Quelimane", actor=actor)
     annotate.assign(item=item, to=guest, actor=actor)
+    asked, done, hold = _governed(case, item, actor)
     job = Job.objects.filter(case=case).first()
     Job.objects.filter(pk=job.pk).update(state="failed", finished_at=timezone.now())
     publish(actor=Actor.operator())
@@ -278,6 +293,9 @@ def world(settings) -> SimpleNamespace:
             "guest": guest.pk,
             "person": guest.pk,
             "job": job.pk,
+            "hold": hold.pk,
+            "disposal": asked.pk,
+            "done": done.pk,
             "tag": "seen",
             "token": "no-such-token",
             "veil": _rendition(item, Rendition.Kind.VEIL).pk,
@@ -288,6 +306,27 @@ def world(settings) -> SimpleNamespace:
         },
         secrets=[b"quelimane", item.sha256.encode()],
     )
+
+
+def _governed(case, item, actor) -> tuple:
+    """A request to destroy that waits, one that was carried out, and a hold on a single item."""
+    from archive import access, disposal, holds, jobs
+
+    lawyer = cast.person(LEGAL)
+    cast.share(case, lawyer, access.MANAGE)
+    others = [cast.item(case, name="quelimane-road.jpg") for _ in range(3)]
+    why = {"reason": "Consent of Quelimane ended", "authority": "Rule 4"}
+    asked, done = (disposal.request(case=case, actor=actor, items=[o.pk], **why) for o in others[:2])
+    disposal.approve(disposal=done, actor=cast.signed_in(lawyer))
+    jobs.run_waiting("archive.dispose")
+    hold = holds.place(
+        case=case,
+        item=others[2],
+        actor=cast.signed_in(lawyer),
+        reason="Court order of Quelimane",
+        identities=False,
+    )
+    return asked, done, hold
 
 
 def _rendition(item, kind) -> Rendition:
@@ -338,6 +377,8 @@ def _bundle(case, item) -> Bundle:
 
 def absent(name: str, value: Any) -> Any:
     """What is not there, in the same form."""
+    if isinstance(value, int):
+        return value + 10**6
     return uuid.uuid4() if isinstance(value, uuid.UUID) else f"NONE-{uuid.uuid4().hex[:6]}"
 
 
