@@ -100,7 +100,12 @@ class _Maker:
             raise ToolFailed("The report was stopped. Nothing was exported.")
         self._process = subprocess.Popen(
             [sys.executable, "-I", PROGRAM, page, pdf, FONTS, gallery],
-            env={"PATH": os.defpath, "HOME": str(self.folder), "LANG": "C.UTF-8"},
+            env={  # fonts are stamped with a time: always the same one
+                "PATH": os.defpath,
+                "HOME": str(self.folder),
+                "LANG": "C.UTF-8",
+                "SOURCE_DATE_EPOCH": "0",
+            },
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
