@@ -14,11 +14,16 @@ BUNDLE, VERIFY = (DOCS / "bundle.md").read_text(), (DOCS / "verify.md").read_tex
 
 def test_every_step_of_the_verifier_is_described_under_its_number():
     titles = re.findall(r"^### (\d+)\. (.+)$", VERIFY, re.M)
-    steps = (
-        "files signature manifests content events openings checkpoint originals decisions suggestions tables"
-    )
-    told = [getattr(verifier.Check, name).__doc__.split(":")[0] for name in steps.split()]
+    told = [verifier.WORDS[name][0].split(":")[0] for name in verifier.STEPS]
     assert titles == [(str(n), title) for n, title in enumerate(told, 1)]
+
+
+def test_every_option_of_the_verifier_is_described():
+    source = Path(verifier.__file__).read_text()
+    options = set(re.findall(r'"(--[a-z-]+)"', source)) - {"--version"}
+    assert len(options) >= 8
+    for option in options:
+        assert f"`{option}" in VERIFY, option
 
 
 def test_hash_of_the_verifier_is_the_printed_one():
