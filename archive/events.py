@@ -54,6 +54,7 @@ EVENTS: dict[str, EventType] = {
     "item.decision_withdrawn": _human("A person withdrew a decision"),
     "item.decision_in_force": _human("The decision in force changed"),
     "item.postponed": _human("Postponed"),
+    "item.taken_out": _human("A bundle with this item was downloaded"),
     "item.exported": _any("Placed in an evidence bundle"),
     "item.disposal_requested": _human("Its disposal was requested"),
     "item.disposal_withdrawn": _human("The request for its disposal was withdrawn"),
@@ -116,6 +117,7 @@ EVENTS: dict[str, EventType] = {
     "bundle.cancelled": _human_or_operator("The bundle was cancelled"),
     "bundle.downloaded": _human("The bundle was downloaded"),
     "bundle.disclosed": _human_or_operator("The bundle was disclosed"),
+    "bundle.destroyed": _any("A kept volume was destroyed, because an item in it was disposed of"),
     # system
     "system.person_added": _human_or_operator("A person was added"),
     "system.person_changed": _human_or_operator("A person's account changed"),

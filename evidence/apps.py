@@ -10,6 +10,6 @@ class EvidenceConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Declare the jobs."""
-        from evidence import bundle  # noqa: F401
+        """Declare the jobs, and what is let go with a disposed item."""
+        from evidence import bundle, disposed  # noqa: F401
         from evidence.redaction import rendering  # noqa: F401

@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from archive import access, custody, jobs, vault
 from archive.custody import Actor
+from archive.custody.batch import record_each
 from archive.errors import AmparoError, BadInput, Conflict, NotFound, StorageFull
 from archive.jobs import job
 from archive.models import Blob, Case, Item, Job
@@ -478,5 +479,8 @@ def download(*, bundle: Bundle, actor: Actor, number: int = 1) -> BundleVolume:
             actor=actor,
             payload={"sha256": volume.blob_id, "volume": number},
         )
+        entries = bundle.entries.filter(volume=number).order_by().values_list("item_id", flat=True)
+        told = {"bundle": str(bundle.pk), "volume": number}
+        record_each((Item(pk=pk) for pk in entries), event="item.taken_out", actor=actor, payload=told)
         disclose()
     return volume
