@@ -131,7 +131,7 @@ class _Maker:
     def _pictures(self, one: Held, gallery: Path) -> list[str]:
         """Names of an item's pictures, which now lie in the gallery; none where there are none or none are wanted."""
         names = []
-        for number, blob in enumerate(_blobs(one) if self.pictures else (), 1):
+        for number, blob in enumerate(blobs(one) if self.pictures else (), 1):
             name = f"{one.item['id']}-{number}"
             try:
                 with vault.open(blob) as stream:
@@ -145,7 +145,7 @@ class _Maker:
         return names
 
 
-def _blobs(one: Held) -> list[str]:
+def blobs(one: Held) -> list[str]:
     """Which stored pictures may stand for an item: small ones of the original, or, where it is not given, of what is."""
     if one.item["path"] is not None:
         made = {row["kind"]: row["blob"] for row in one.item["renditions"]}

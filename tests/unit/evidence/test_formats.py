@@ -12,10 +12,13 @@ from pathlib import Path
 
 import bagit
 import pytest
+from PIL import Image
 
+from archive import pdf
 from archive.custody.canonical import canonical, event_hash
-from evidence import bag, formats
+from evidence import bag, formats, report
 from evidence.formats import held, profile
+from evidence.formats.held import Held
 from evidence.formats.loadfile import BREAK, PART, QUOTE
 from tests.unit.evidence.profiles import faults
 
@@ -197,6 +200,53 @@ def test_disposed_item_is_listed_without_a_file(made):
     assert (
         data / "certification-items.txt"
     ).read_text() == f"H1/0001  not in this bundle  {item['sha256']}\n"
+
+
+# --- pictures in the report -------------------------------------------------------------------------------------
+
+
+def rendition(made, item, number, kind, blob):
+    at = made.event(
+        f"item:{item['id']}", "item.rendition_made", number, {"id": f"r{number}", "set": {"blob": blob}}
+    )
+    item["renditions"].append({**at, "kind": kind, "blob": blob})
+    return at
+
+
+def test_report_of_redacted_files_shows_no_picture_of_an_original(made):
+    """Guards the promise that nothing of an original is left where only its redaction is given."""
+    item = made.item(1)
+    for number, kind in enumerate(("veil", "thumbnail", "poster"), 3):
+        rendition(made, item, number, kind, f"{kind} of the original")
+    shown = {
+        "path": "data/redacted/H1-0001/a.mp4",
+        "sha256": "the redacted video",
+        "size": 3,
+        "media_type": "video/mp4",
+    }
+    item["redactions"] = [rendition(made, item, 6, "redacted", "the redacted video") | shown]
+    rendition(made, item, 7, "redacted_thumbnail", "thumbnail of the redacted video")
+    rendition(made, item, 8, "redacted_thumbnail", "thumbnail of another attempt")
+    one = next(held.dossiers(made.write()))
+    assert report.blobs(one) == ["poster of the original"]
+    item["path"] = None
+    assert report.blobs(Held(item, one.events)) == []
+    change = {"record": "evidence.redaction", "set": {"rendition": "r6", "thumbnail": "r7"}}
+    made.event(f"item:{item['id']}", "item.redaction_rendered", 9, change)
+    assert report.blobs(next(held.dossiers(made.write()))) == ["thumbnail of the redacted video"]
+    item["redactions"][0] |= {"media_type": "image/png", "sha256": "the redacted picture"}
+    assert report.blobs(next(held.dossiers(made.write()))) == ["the redacted picture"]
+
+
+def test_picture_is_drawn_again_without_what_its_file_holds(tmp_path):
+    exif = Image.Exif()
+    exif[0x010E] = SECRET
+    Image.new("RGB", (2000, 1000), "red").save(tmp_path / "large.jpg", exif=exif, comment=SECRET.encode())
+    drawn = pdf.small(tmp_path / "large.jpg")
+    assert SECRET.encode() not in drawn and Image.open(io.BytesIO(drawn)).size == (900, 450)
+    (tmp_path / "none.svg").write_text("<svg/>")
+    with pytest.raises(OSError):
+        pdf.small(tmp_path / "none.svg")
 
 
 # --- XML and JSON-LD ---------------------------------------------------------------------------------------------
