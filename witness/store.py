@@ -134,6 +134,7 @@ class Store:
         One transaction: when it returns, the checkpoint is on disk; when it raises, nothing has changed. Raises Refused
         with 404, 403, 400, 409 (Conflict) or 422 as C2SP tlog-witness says, 503 when the clock went back.
         """
+        _trusted_lines(self.log(checkpoint.origin), checkpoint)  # strangers do not get as far as the lock
         with self._open() as database:
             database.execute("BEGIN IMMEDIATE")
             log = _known(database, checkpoint.origin)

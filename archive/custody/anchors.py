@@ -93,11 +93,11 @@ def collect(checkpoint: Checkpoint) -> None:
         _take_stamps(checkpoint, stamped, found)
     for label, error in found.errors.items():
         if error:
-            log.warning("checkpoint %d: %s: %s", checkpoint.size, label, error)
+            log.warning("not confirmed", extra={"id": label, "size": checkpoint.size})
     try:
         _store(checkpoint, found)
     except IntegrityError:
-        log.info("checkpoint %d was confirmed by another process at the same time", checkpoint.size)
+        log.info("confirmed by another process at the same time", extra={"size": checkpoint.size})
     _remember(found.errors)
 
 
