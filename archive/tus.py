@@ -33,7 +33,7 @@ from archive.custody import Actor
 from archive.errors import BadInput, Conflict, Damaged, LimitExceeded, NotFound
 from archive.ingest import Acquired, Origin
 from archive.models import Acquisition, Case, Item, Source, Upload, UploadPart, User
-from archive.vault import Folder, Vault, VaultReader
+from archive.vault import Folder, Progress, Rotated, Vault, VaultReader, silent
 
 log = logging.getLogger("amparo.uploads")
 
@@ -216,6 +216,21 @@ class Staging(Folder):
 
     def path(self, name: str) -> Path:
         return self.root / name
+
+    def _listed(self, form: re.Pattern[str]) -> Iterator[str]:
+        return iter(sorted(name for name in os.listdir(self.root) if form.fullmatch(name)))
+
+
+def rotate(*, progress: Progress = silent) -> Rotated:
+    """See Vault.rotate: the keys of uploads that are under way. One that ends meanwhile needs no new key."""
+    renewed = current = 0
+    for entry in Path(settings.STAGING_DIR).glob("*/vault.json"):
+        try:
+            passed = Vault(Staging(entry.parent), vault.default_ring()).rotate(progress=progress)
+        except FileNotFoundError:
+            continue
+        renewed, current = renewed + passed.renewed, current + passed.current
+    return Rotated(renewed, current)
 
 
 def _folder(upload_id: UUID) -> Path:

@@ -9,7 +9,6 @@ second.py       the second copy: written, read back, given back
 intake.py       one pass over what comes in
 reader.py       reading from any place
 sealed.py       files under wrapped keys: sealing, opening, renewing the wrap
-staging.py      parts of uploads, until the file is whole
 store.py        Vault: put, open, check, rotate
 scratch.py      the one place where decrypted bytes may touch a disk
 
@@ -41,7 +40,6 @@ from archive.vault.scratch import empty_scratch as _empty_scratch
 from archive.vault.scratch import scratch
 from archive.vault.sealed import Rotated, Stored
 from archive.vault.second import SecondCopy
-from archive.vault.staging import Staging
 from archive.vault.storage import Folder, Storage, Unreachable
 from archive.vault.store import Vault
 
@@ -56,7 +54,6 @@ __all__ = [
     "Ring",
     "Rotated",
     "SecondCopy",
-    "Staging",
     "Storage",
     "Stored",
     "Unreachable",
@@ -66,7 +63,6 @@ __all__ = [
     "clean",
     "create_key_file",
     "default_ring",
-    "default_staging",
     "default_vault",
     "destroy",
     "empty_scratch",
@@ -93,12 +89,6 @@ def default_vault() -> Vault:
 def default_ring() -> Ring:
     """The keys that the settings name: VAULT_KMS first, then VAULT_KEY or else the file VAULT_KEY_FILE."""
     return _ring(settings.VAULT_KEY, Path(settings.VAULT_KEY_FILE), settings.VAULT_KMS)
-
-
-def default_staging() -> Staging:
-    """Where parts of uploads wait: `staging/` in the vault's folder, under the same keys."""
-    key_file = Path(settings.VAULT_KEY_FILE)
-    return _staging(Path(settings.VAULT_DIR), settings.VAULT_KEY, key_file, settings.VAULT_KMS)
 
 
 def second_copy() -> SecondCopy | None:
@@ -170,15 +160,13 @@ def orphans(known: Iterable[str]) -> Iterator[str]:
 
 
 def rotate(*, progress: Progress = silent) -> Rotated:
-    """See Vault.rotate; the staging area's keys with it."""
-    blobs, parts = default_vault().rotate(progress=progress), default_staging().rotate(progress=progress)
-    return Rotated(blobs.renewed + parts.renewed, blobs.current + parts.current)
+    """See Vault.rotate."""
+    return default_vault().rotate(progress=progress)
 
 
 def clean() -> int:
     """Remove half-written files that killed processes left, never a blob; return how many. Needs no key."""
-    folder = Path(settings.VAULT_DIR)
-    return Folder(folder).clean() + Folder(folder / "staging").clean()
+    return Folder(Path(settings.VAULT_DIR)).clean()
 
 
 def empty_scratch() -> int:
@@ -189,11 +177,6 @@ def empty_scratch() -> int:
 @lru_cache(maxsize=2)
 def _vault(folder: Path, key: str, key_file: Path, kms: str) -> Vault:
     return Vault(Folder(folder, room=room()), _ring(key, key_file, kms))
-
-
-@lru_cache(maxsize=2)
-def _staging(folder: Path, key: str, key_file: Path, kms: str) -> Staging:
-    return Staging(Folder(folder / "staging", room=room()), _ring(key, key_file, kms))
 
 
 @lru_cache(maxsize=2)

@@ -1,4 +1,4 @@
-"""Sealed files under wrapped keys: what the vault and its staging area have in common."""
+"""Sealed files under wrapped keys: what the vault is made of."""
 
 import base64
 import json

@@ -254,10 +254,7 @@ class Folder:
         _sync_folder(self.path(name).parent)
 
     def remove(self, name: str) -> bool:
-        """Remove a file, then its wrapped key, durably; False where the file was gone. Harmless twice.
-
-        For staging, and for `Vault.destroy`.
-        """
+        """For `Vault.destroy` alone: the file, then its wrapped keys, then what of it is in quarantine."""
         path = self.path(name)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:

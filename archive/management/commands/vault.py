@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from archive import cases, custody, vault
+from archive import cases, custody, tus, vault
 from archive.custody import Actor
 from archive.errors import BadInput, Damaged, KeyUnavailable, Missing
 from archive.management.base import Command as Base
@@ -245,7 +245,7 @@ class Command(Base):
             secret = read_new_key(new_key_file)
             self.stdout.write(f"{LocalKey(secret).key_id} becomes current in {settings.VAULT_KEY_FILE}.")
             ring.make_current(secret)
-        renewed = self._renew(vault.rotate)
+        renewed = self._renew(vault.rotate) + self._renew(tus.rotate)
         away = ""
         if second := vault.second_copy():
             try:

@@ -756,6 +756,7 @@ def test_a_key_service_takes_over_from_a_key_file(held: Vault, folder: Folder):
 @pytest.fixture
 def home(settings, tmp_path: Path) -> Path:
     settings.VAULT_DIR, settings.SCRATCH_DIR = tmp_path / "vault", tmp_path / "scratch"
+    settings.STAGING_DIR, settings.SECOND_COPY = tmp_path / "staging", ""
     settings.VAULT_KEY, settings.VAULT_KMS = "", ""
     settings.VAULT_KEY_FILE = tmp_path / "keys" / "vault.key"
     vault.create_key_file(settings.VAULT_KEY_FILE)
@@ -775,34 +776,6 @@ def test_functions_of_the_module_use_the_vault_of_the_settings(home: Path, setti
     settings.VAULT_KMS = "nowhere.at.all"
     with pytest.raises(KeyUnavailable, match="VAULT_KMS"):
         vault.default_vault()
-
-
-def test_parts_of_an_upload_become_a_blob_and_can_be_removed(home: Path, settings):
-    data = pattern(300_000)
-    staging = vault.default_staging()
-    parts = [staging.put(io.BytesIO(piece)).name for piece in (data[:100_000], b"", data[100_000:])]
-    same = staging.put(io.BytesIO(data[:100_000])).name
-    assert same not in parts, "the same bytes twice are two parts: removing one must leave the other"
-    with staging.join(parts) as stream:
-        stored = vault.put(stream, expected_size=len(data), expected_sha256=sha(data))
-    for name in (*parts, parts[0]):
-        staging.remove(name)
-    assert list(staging.names()) == [same] and staging.open(same).read() == data[:100_000]
-    with pytest.raises(Missing):
-        staging.join(parts).read()
-    vault.check(stored.sha256)
-    assert list(vault.names()) == [stored.name]
-    assert len(list((settings.VAULT_DIR / "staging").rglob("*.key"))) == 1
-
-
-def test_a_part_does_not_pass_for_a_blob(home: Path, settings):
-    """Parts and blobs are sealed under different contexts."""
-    part = vault.default_staging().put(io.BytesIO(b"x")).name
-    vault.default_vault()
-    for path in (settings.VAULT_DIR / "staging" / part[:2]).iterdir():
-        path.rename(settings.VAULT_DIR / part[:2] / path.name)
-    with pytest.raises(Damaged):
-        vault.default_vault().check_name(part)
 
 
 def test_scratch_is_private_and_gone_afterwards(home: Path):
@@ -864,10 +837,16 @@ def test_check_names_every_fault_and_answers_good_bad_or_could_not_check(home: P
 
 @pytest.mark.django_db
 def test_rotate_moves_everything_under_a_new_key_and_records_it(home: Path, settings, tmp_path: Path):
+    from archive import tus
     from archive.models import CustodyEvent
 
     stored = vault.put(io.BytesIO(b"x"))
-    part = vault.default_staging().put(io.BytesIO(b"part"))
+    settings.SECOND_COPY = str(tmp_path / "second")
+    second = vault.second_copy()
+    second.prepare()
+    second.bring(stored.sha256)
+    upload = Vault(tus.Staging(settings.STAGING_DIR / ("ab" * 16)), vault.default_ring())
+    upload.put(io.BytesIO(b"a piece"))
     before = vault.default_ring().keys()[0].key_id
     run("new-key", str(tmp_path / "new.key"))
     code, said = run("rotate", "--new-key-file", str(tmp_path / "new.key"))
@@ -877,12 +856,31 @@ def test_rotate_moves_everything_under_a_new_key_and_records_it(home: Path, sett
     vault.check(stored.sha256)
     settings.VAULT_KEY_FILE = tmp_path / "new.key"
     vault.check(stored.sha256)
-    assert vault.default_staging().open(part.name).read() == b"part"
+    assert Vault(tus.Staging(settings.STAGING_DIR / ("ab" * 16)), vault.default_ring()).open(sha(b"a piece"))
+    Vault(Folder(tmp_path / "second"), vault.default_ring()).check(stored.sha256)
     assert "Nothing changed" in run("rotate")[1]
     assert CustodyEvent.objects.filter(type="system.vault_key_rotated").count() == 1
     settings.VAULT_KEY = "00" * 32
     with pytest.raises(CommandError):
         run("rotate", "--new-key-file", str(tmp_path / "new.key"))
+
+
+@pytest.mark.django_db
+def test_a_second_copy_that_is_away_keeps_the_earlier_key_until_rotation_is_run_again(
+    home: Path, settings, tmp_path
+):
+    settings.SECOND_COPY = str(tmp_path / "second")
+    second, sha256 = vault.second_copy(), vault.put(io.BytesIO(b"x")).sha256
+    second.prepare()
+    second.bring(sha256)
+    (tmp_path / "second").rename(tmp_path / "away")
+    run("new-key", str(tmp_path / "new.key"))
+    code, said = run("rotate", "--new-key-file", str(tmp_path / "new.key"))
+    assert code == 3 and "keep it, and run `vault rotate` again" in said
+    (tmp_path / "away").rename(tmp_path / "second")
+    assert run("rotate")[0] == 0
+    settings.VAULT_KEY_FILE = tmp_path / "new.key"
+    vault.second_copy().vault.check(sha256)
 
 
 def test_a_vault_that_many_open_first_at_once_is_one(tmp_path):
