@@ -23,10 +23,10 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from archive import access, custody, jobs, vault
+from archive import access, custody, fixity, jobs, vault
 from archive.custody import Actor
 from archive.custody.batch import Batch
-from archive.errors import AmparoError, BadInput, Damaged, Missing
+from archive.errors import AmparoError, BadInput, Damaged
 from archive.jobs import job
 from archive.models import Acquisition, Blob, Case, CaseCounter, Claim, Item, Job, Rendition, Source
 from archive.vault import Progress, Stored, silent
@@ -135,6 +135,8 @@ def _register(case: Case, actor: Actor, arrived: list[tuple[Stored, Origin]]) ->
         [Blob(sha256=sha256, size=sizes[sha256], stored_at=now) for sha256 in sorted(sizes)],
         ignore_conflicts=True,
     )
+    healed = [stored.sha256 for stored, _ in arrived if not stored.existed]
+    Blob.objects.filter(pk__in=healed, fixity=fixity.BAD).update(checked_at=None)  # checked before all others
     items = {item.sha256: item for item in Item.objects.filter(case=case, blob_id__in=sizes)}
     number = _take_numbers(case, len(sizes) - len(items))
     acquired = []
@@ -380,18 +382,12 @@ def read_back(row: Job, item: Item) -> None:
     if item.read_back_at is not None:
         return
     actor = Actor.system("worker")
-    try:
-        vault.check(item.sha256)
-    except (Damaged, Missing) as error:
-        with transaction.atomic(durable=True):
-            custody.record(
-                item,
-                event="item.fixity_checked",
-                actor=actor,
-                payload={"answer": "bad", "fault": error.sentence},
-            )
-        raise
+    answer = fixity.look(vault.default_vault(), item.sha256)
+    if answer.fixity != fixity.GOOD:
+        fixity.keep(item.sha256, answer, None, actor=actor)
+        raise Damaged(answer.fault) if answer.fixity == fixity.BAD else vault.Unreachable(answer.fault)
     with transaction.atomic(durable=True):
+        Blob.objects.filter(pk=item.sha256).update(fixity=fixity.GOOD, checked_at=timezone.now())
         custody.change(
             item,
             event="item.read_back",
@@ -448,7 +444,7 @@ def make_proxy(row: Job, item: Item) -> None:
 
     if item.renditions.filter(kind=Rendition.Kind.PROXY).exists():
         return
-    with plaintext(item) as source, vault.scratch() as folder:
+    with plaintext(item) as source, vault.scratch(need=item.size) as folder:
         copy = renditions.proxy(source, probe.probe(source, file_name=item.file_name), workdir=folder)
         stored = store(copy)
     with transaction.atomic(durable=True):
@@ -468,7 +464,7 @@ def plaintext(item: Item) -> Iterator[int | Path]:
             finally:
                 os.close(descriptor)
         else:
-            with vault.scratch() as folder:
+            with vault.scratch(need=item.size) as folder:
                 copy = folder / "original"
                 with copy.open("wb") as target:
                     shutil.copyfileobj(original, target, 1 << 20)
