@@ -27,7 +27,7 @@ from archive.models import Blob, Case, CustodyEvent, Disposal, DisposalItem, Ite
 CHUNK = 500
 STATE = Disposal.State
 
-# Other floors: what holds a copy of an item's bytes lets go of it, and returns the blobs that it named.
+# Other floors: what holds a copy of an item's bytes lets go of it, and returns the blobs that it alone named.
 HOLDERS: list[Callable[[Item, Actor], list[str]]] = []
 
 
@@ -346,7 +346,7 @@ def _dispose(disposal: Disposal, entry: DisposalItem, approval: CustodyEvent) ->
         for rendition in renditions:
             custody.change(rendition, event="item.rendition_destroyed", actor=actor, destroyed_at=now)
         blobs = _lock_blobs({item.sha256, *(r.blob_id for r in renditions), *let_go})
-        kept = {sha256 for sha256 in blobs if _named_by_another(sha256, item)}
+        kept = {sha256 for sha256 in blobs if _named_by_another(sha256, item, let_go)}
         by = body_of(approval)["actor"]
         custody.change(
             item,
@@ -397,10 +397,12 @@ def _lock_blobs(wanted: set[str]) -> list[str]:
     return list(rows.values_list("pk", flat=True))
 
 
-def _named_by_another(sha256: str, item: Item) -> bool:
-    """Whether any row but this item's still names the bytes."""
+def _named_by_another(sha256: str, item: Item, let_go: list[str]) -> bool:
+    """Whether any row but this item's still names the bytes; what a holder let go of, only originals and renditions."""
     for relation in Blob._meta.related_objects:
         model = relation.related_model
+        if sha256 in let_go and model not in (Item, Rendition):
+            continue
         rows = model._base_manager.filter(**{relation.field.name: sha256})
         if model is Item:
             rows = rows.filter(disposed_at=None).exclude(pk=item.pk)

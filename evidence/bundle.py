@@ -24,7 +24,7 @@ from django.utils import timezone
 from archive import access, custody, jobs, vault
 from archive.custody import Actor
 from archive.custody.batch import record_each
-from archive.errors import AmparoError, BadInput, Conflict, NotFound, StorageFull
+from archive.errors import AmparoError, BadInput, Conflict, Disposed, NotFound, StorageFull
 from archive.jobs import job
 from archive.models import Blob, Case, Item, Job
 from archive.vault import Progress, silent
@@ -470,6 +470,11 @@ def download(*, bundle: Bundle, actor: Actor, number: int = 1) -> BundleVolume:
     volume = bundle.volumes.exclude(blob=None).filter(number=number).first()
     if volume is None:
         raise NotFound(f"This bundle has no volume {number}.")
+    if volume.blob.destroyed_at is not None:
+        raise Disposed(
+            "This volume was destroyed, because an item in it was disposed of. Ask for the bundle again: it will hold "
+            "the others, and the history of that one."
+        )
     consent.require(bundle)
     disclose = register.record(bundle, actor, DisclosureRecord.Way.DOWNLOAD, volume=number)
     with transaction.atomic(durable=True):

@@ -19,15 +19,14 @@ def let_go(item: Item, actor: Actor) -> list[str]:
         raise Conflict(f"A bundle with item {item.code} is being built: its disposal waits for that.")
     named = []
     for bundle in having:
-        (volume_number,) = bundle.entries.filter(item=item).values_list("volume", flat=True)
-        volumes = BundleVolume.objects.filter(bundle=bundle, number=volume_number).exclude(blob=None)
-        for volume in volumes.select_for_update():
-            named.append(volume.blob_id)
-            custody.change(
-                volume,
+        (number,) = bundle.entries.filter(item=item).values_list("volume", flat=True)
+        there = BundleVolume.objects.filter(bundle=bundle, number=number, blob__destroyed_at=None)
+        for sha256 in there.exclude(blob=None).values_list("blob_id", flat=True):
+            named.append(sha256)
+            custody.record(
+                bundle,
                 event="bundle.destroyed",
                 actor=actor,
-                also={"because_of": f"item:{item.pk}", "sha256": volume.blob_id},
-                blob=None,
+                payload={"volume": number, "sha256": sha256, "because_of": item.custody_subject()},
             )
     return named
