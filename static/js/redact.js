@@ -60,7 +60,7 @@
       rect(wide, model.grown(box, ...pixels)); rect(halo, box); rect(face, box);
       const label = g.querySelector("text");
       label.textContent = name(r);
-      set(label, { x: box[0] * 1000, y: Math.max(box[1] * tall - half, 3 * half) });
+      set(label, { x: box[0] * 1000, y: Math.max(box[1] * tall - 1.8 * half, 3 * half) });
       corners.forEach((handle, i) => {
         handle.setAttribute("display", r === selected ? "inline" : "none");
         set(handle, { x: (box[0] + (i % 2 ? box[2] : 0)) * 1000 - half, y: (box[1] + (i > 1 ? box[3] : 0)) * tall - half, width: 2 * half, height: 2 * half });
