@@ -27,7 +27,7 @@ from archive.custody.canonical import timestamp
 from archive.custody.log import record, recording
 from archive.custody.notes import NotSigned, VerifierKey, WrongSignature, parse_note
 from archive.custody.outside import post
-from archive.custody.policy import SKEW_S, Policy, Verdict, Witness, evaluate, read_policy
+from archive.custody.policy import SKEW_S, Policy, Standing, Verdict, Witness, evaluate, read_policy
 from archive.errors import AmparoError, BadInput, Conflict
 from archive.models import Anchor, Checkpoint, Cosignature, Timestamp
 
@@ -65,6 +65,16 @@ def require_witnessed(checkpoint: Checkpoint, now: datetime | None = None) -> No
             "The checkpoint does not have the cosignatures that the policy asks for, so nothing was signed: "
             f"{' '.join(verdict.reasons)} Try again when the witnesses can be reached."
         )
+
+
+def outdated(checkpoint: Checkpoint) -> bool:
+    """Ask again whoever has not confirmed a checkpoint; whether their word is too old, so that a new one is due."""
+    collect(checkpoint)
+    try:
+        verdict = judge(checkpoint)
+    except BadInput:
+        return False  # `status` says why
+    return verdict is not None and not verdict.satisfied and Standing.OLD in verdict.witnesses.values()
 
 
 # --- collecting ---------------------------------------------------------------------------------------------------
@@ -109,9 +119,8 @@ _Stamped = list[tuple[str, int | None, Sequence[x509.Certificate], "Future[Answe
 def _ask_witnesses(checkpoint: Checkpoint, pool: ThreadPoolExecutor, found: _Gathered) -> _Asked:
     try:
         policy = own_policy()
-        found.errors[POLICY] = ""
-    except BadInput as error:
-        found.errors[POLICY] = error.sentence
+    except BadInput:
+        log.warning("the policy file is wrong")  # `status` says how
         return []
     done = set(checkpoint.cosignatures.values_list("witness", flat=True))
     by_url: dict[str, list[Witness]] = {}
@@ -222,13 +231,10 @@ def _newest(key: VerifierKey, signatures: Sequence[tuple[str, bytes, bytes]]) ->
 def _ask_authorities(checkpoint: Checkpoint, pool: ThreadPoolExecutor, found: _Gathered) -> _Stamped:
     if not settings.TIMESTAMP_URLS:
         return []
-    roots: Sequence[x509.Certificate] = ()
     try:
-        if settings.TIMESTAMP_CERTIFICATES:
-            roots = timestamps.read_certificates(settings.TIMESTAMP_CERTIFICATES)
-        found.errors[CERTIFICATES] = ""
-    except BadInput as error:
-        found.errors[CERTIFICATES] = error.sentence
+        roots = _roots()
+    except BadInput:
+        log.warning("the timestamp certificates cannot be read")  # `status` says how
         return []
     done = set(checkpoint.timestamps.values_list("authority", flat=True))
     stamped: _Stamped = []
@@ -238,6 +244,11 @@ def _ask_authorities(checkpoint: Checkpoint, pool: ThreadPoolExecutor, found: _G
             future = pool.submit(post, url, request.as_bytes(), "application/timestamp-query")
             stamped.append((url, request.nonce, roots, future))
     return stamped
+
+
+def _roots() -> Sequence[x509.Certificate]:
+    path = settings.TIMESTAMP_CERTIFICATES
+    return timestamps.read_certificates(path) if path and settings.TIMESTAMP_URLS else ()
 
 
 def _take_stamps(checkpoint: Checkpoint, stamped: _Stamped, found: _Gathered) -> None:
@@ -309,6 +320,8 @@ def _record(event: str, checkpoint: Checkpoint, what: str, told: list[dict[str, 
 
 
 def _remember(errors: dict[str, str]) -> None:
+    if not errors:
+        return
     now = timezone.now()
     with transaction.atomic(durable=True), recording():
         for name, error in errors.items():
@@ -347,9 +360,10 @@ def status() -> list[Party]:
         stamps = Timestamp.objects.filter(authority=_label(url)).order_by("-checkpoint__size")
         newest = stamps.values_list("checkpoint__size", "stated_at").first()
         parties.append(_party(url, gettext_lazy("timestamp authority"), newest, answers.get(_label(url))))
-    wrong = answers.get(CERTIFICATES)
-    if settings.TIMESTAMP_URLS and wrong and wrong.error:
-        parties.append(_party(CERTIFICATES, gettext_lazy("certificates"), None, wrong))
+    try:
+        _roots()
+    except BadInput as error:
+        parties.append(Party(CERTIFICATES, gettext_lazy("certificates"), error=error.sentence))
     return parties
 
 

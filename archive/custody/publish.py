@@ -54,7 +54,8 @@ _PUBLISHER = 0x5055424C4953  # "PUBLIS": one publisher at a time on PostgreSQL
 
 
 def publish(*, actor: Actor, force: bool = False) -> Checkpoint:
-    """Sign a checkpoint over all that is recorded by now. Returns the newest one when nothing new needs it.
+    """Sign a checkpoint over all that is recorded by now. Returns the newest one when nothing new needs it;
+    then whoever has not confirmed it is asked again.
 
     Raises KeyUnavailable without the signing key or the map key, Damaged when the tree is not whole, Conflict when
     another process holds up the sequencer; then no checkpoint was made and nothing is lost.
@@ -62,7 +63,8 @@ def publish(*, actor: Actor, force: bool = False) -> Checkpoint:
     advance()
     newest = Checkpoint.objects.select_related("map").first()
     if newest is not None and newest.map_id and not force and not _news(newest.size):
-        return newest
+        if not anchors.outdated(newest):
+            return newest
     head = _bring_map_up()
     _await(head)
     covered = size()

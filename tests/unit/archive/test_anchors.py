@@ -3,6 +3,7 @@
 import json
 import subprocess
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -173,6 +174,18 @@ def test_an_old_cosignature_is_not_enough_for_something_new(watched):
     with pytest.raises(Conflict, match="too old"):
         anchors.require_witnessed(row, datetime.now(UTC) + timedelta(hours=2))
     assert anchors.witnessed_size() == row.size  # once witnessed, always
+
+
+def test_while_nothing_happens_the_word_of_witnesses_is_renewed_in_time(watched, settings, monkeypatch):
+    operator, text = Actor.operator(), settings.POLICY_FILE.read_text()
+    settings.POLICY_FILE.write_text(text.replace(watched[1][1].url, "http://127.0.0.1:9"))
+    row = published()
+    settings.POLICY_FILE.write_text(text)
+    assert publish(actor=operator) == row and anchors.judge(row).satisfied  # who was away is asked again
+    assert publish(actor=operator) == row and not errors()
+    later = SimpleNamespace(now=lambda: datetime.now(UTC) + timedelta(hours=2))
+    monkeypatch.setattr(anchors, "timezone", later)
+    assert publish(actor=operator).size > row.size
 
 
 def test_a_wrong_policy_file_stops_nothing_but_is_named(watched, settings):
