@@ -12,9 +12,10 @@ import shutil
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -26,7 +27,7 @@ from django.utils import timezone
 from archive import access, custody, fixity, jobs, vault
 from archive.custody import Actor
 from archive.custody.batch import Batch
-from archive.errors import AmparoError, BadInput, Damaged
+from archive.errors import AmparoError, BadInput, Conflict, Damaged, Disposed, Missing
 from archive.jobs import job
 from archive.models import Acquisition, Blob, Case, CaseCounter, Claim, Item, Job, Rendition, Source
 from archive.vault import Progress, Stored, silent
@@ -137,12 +138,18 @@ def _register(case: Case, actor: Actor, arrived: list[tuple[Stored, Origin]]) ->
     )
     healed = [stored.sha256 for stored, _ in arrived if not stored.existed]
     Blob.objects.filter(pk__in=healed, fixity=fixity.BAD).update(checked_at=None)  # checked before all others
+    _hold_bytes(sizes, now)
     items = {item.sha256: item for item in Item.objects.filter(case=case, blob_id__in=sizes)}
     number = _take_numbers(case, len(sizes) - len(items))
     acquired = []
     for stored, origin in arrived:
         item = items.get(stored.sha256)
-        already_held = item is not None
+        already_held = item is not None and item.disposed_at is None
+        if item is not None and item.disposed_at is not None:
+            again = {"the_bytes_had_been_disposed_of": item.disposed_at}
+            _hold_again(item, actor)
+        else:
+            again = {}
         if item is None:
             item = items[stored.sha256] = Item(
                 case=case,
@@ -173,11 +180,49 @@ def _register(case: Case, actor: Actor, arrived: list[tuple[Stored, Origin]]) ->
                 source=origin.source,
             ),
             event="item.acquired",
-            also={"same_bytes_already_held": already_held},
+            also={"same_bytes_already_held": already_held, **again},
         )
         acquired.append(Acquired(item, already_held))
     batch.append()
     return acquired
+
+
+def _hold_bytes(stored: Collection[str], now: datetime) -> None:
+    """Lock the rows against a disposal that destroys the same bytes; see that they are in the vault where one did.
+
+    Raises Conflict where they were destroyed after they had been stored.
+    """
+    rows = Blob.objects.select_for_update().filter(pk__in=list(stored)).order_by("pk")
+    destroyed = [blob.pk for blob in rows if blob.destroyed_at is not None]
+    for sha256 in destroyed:
+        try:
+            vault.open(sha256).close()
+        except Missing as error:
+            raise Conflict(
+                "A disposal destroyed the same bytes while they came in. Nothing of them was kept: send them again."
+            ) from error
+    fresh = {"fixity": "", "checked_at": None, "copied_at": None, "copy_fixity": "", "copy_checked_at": None}
+    Blob.objects.filter(pk__in=destroyed).update(destroyed_at=None, stored_at=now, **fresh)
+
+
+def _hold_again(item: Item, actor: Actor) -> None:
+    """Bytes that had been disposed of are here again: they are read back and looked at as if they were new."""
+    custody.change(
+        item,
+        event="item.held_again",
+        actor=actor,
+        expect={"disposed_at": item.disposed_at},
+        also={
+            "disposed_of": {"at": item.disposed_at, "disposal": str(item.disposal_id)},
+            "sha256": item.sha256,
+        },
+        disposed_at=None,
+        disposal=None,
+        read_back_at=None,
+        examined_at=None,
+    )
+    for name in ("archive.read_back", "archive.examine"):
+        jobs.enqueue(name, subject=item, once=True)
 
 
 def _take_numbers(case: Case, count: int) -> int:
@@ -379,7 +424,7 @@ def _text(name: str) -> str:
 @job("archive.read_back", queue="default", attempts=3, limit_s=4 * 3600, after="item.stored")
 def read_back(row: Job, item: Item) -> None:
     """Read the stored bytes back from disk, decrypt and hash them; until then an item is 'not yet read back'."""
-    if item.read_back_at is not None:
+    if item.read_back_at is not None or item.disposed_at is not None:
         return
     actor = Actor.system("worker")
     answer = fixity.look(vault.default_vault(), item.sha256)
@@ -403,7 +448,7 @@ def examine(row: Job, item: Item) -> None:
     """Find type and condition, read claims, make small pictures: all in the sandbox. The original is only read."""
     from archive.media import renditions
 
-    if item.examined_at is not None:
+    if item.examined_at is not None or item.disposed_at is not None:
         return
     with plaintext(item) as source:
         found = renditions.examine(source, file_name=item.file_name)
@@ -412,17 +457,15 @@ def examine(row: Job, item: Item) -> None:
     with transaction.atomic(durable=True):
         for picture, stored in made:
             keep_rendition(item, picture, stored, actor)
-        for claim in about.claims:
-            custody.write(
-                Claim(item=item, at=now, **dataclasses.asdict(claim)),
-                event="item.claim_recorded",
-                actor=actor,
-            )
+        looked_before = item.claims.exists()  # and the bytes were disposed of since
+        for claim in map(dataclasses.asdict, about.claims):
+            if not (looked_before and item.claims.filter(**claim).exists()):
+                custody.write(Claim(item=item, at=now, **claim), event="item.claim_recorded", actor=actor)
         custody.change(
             item,
             event="item.examined",
             actor=actor,
-            expect={"examined_at": None},
+            expect={"examined_at": None, "disposed_at": None},
             kind=str(about.kind),
             media_type=about.media_type,
             condition=str(about.condition),
@@ -442,7 +485,7 @@ def make_proxy(row: Job, item: Item) -> None:
     """Make a copy that browsers play, of what they cannot play as it is."""
     from archive.media import probe, renditions
 
-    if item.renditions.filter(kind=Rendition.Kind.PROXY).exists():
+    if item.disposed_at is not None or item.renditions.filter(kind=Rendition.Kind.PROXY).exists():
         return
     with plaintext(item) as source, vault.scratch(need=item.size) as folder:
         copy = renditions.proxy(source, probe.probe(source, file_name=item.file_name), workdir=folder)
@@ -480,9 +523,12 @@ def store(rendered: "Rendered") -> Stored:
 def keep_rendition(item: Item, rendered: "Rendered", stored: Stored, actor: Actor) -> Rendition:
     """Make the row of a stored rendition, and its event, in the caller's transaction."""
     now = timezone.now()
+    if Item.objects.select_for_update(of=("self",), no_key=True).get(pk=item.pk).disposed_at is not None:
+        raise Disposed(f"Item {item.code} was disposed of meanwhile. What was made of it is not kept.")
     Blob.objects.bulk_create(
         [Blob(sha256=stored.sha256, size=stored.size, stored_at=now)], ignore_conflicts=True
     )
+    _hold_bytes([stored.sha256], now)
     return custody.write(
         Rendition(
             item=item,

@@ -42,6 +42,10 @@ HUMAN_TABLES = (
     "archive_user",
     "archive_user_groups",
     "archive_signinlink",
+    "archive_hold",
+    "archive_disposal",
+    "archive_disposalitem",
+    "archive_custodyerasure",
     "evidence_bundleitem",
     "evidence_redactionlook",
     "triage_criteria",
@@ -88,6 +92,7 @@ def test_every_job_is_on_the_list():
         "archive.fixity",
         "archive.restore",
         "archive.restore_bad",
+        "archive.dispose",  # what two persons decided, and nothing else: tests/unit/archive/test_disposal.py
         "archive.tidy",
         "triage.analyse",
         "triage.rescore",
@@ -208,6 +213,13 @@ def test_the_events_of_deciding_sharing_and_exporting_need_a_human():
         "system.roles_changed",
         "system.person_added",
         "source.identity_seen",
+        "source.identity_destroyed",
+        "case.disposal_requested",
+        "case.disposal_approved",
+        "item.disposal_approved",
+        "case.hold_placed",
+        "case.hold_lifted",
+        "item.hold_lifted",
     ):
         assert EVENTS[name].human, name
 
@@ -245,13 +257,16 @@ def spy(monkeypatch):
         yield spy
 
 
+AFTER_A_PERSON = ("triage.analyse", "evidence.build", "archive.dispose")  # these need more than a subject
+
+
 def scene() -> Item:
     """An item with jobs of every kind waiting for it, and criteria, a grant and a person beside it."""
     researcher = cast.person()
     case = cast.case(owner=researcher)
     item = cast.item(case, cast.jpeg(160, 120, seed=5))
     for name in jobs.KINDS:
-        if not name.startswith("test.") and name not in ("triage.analyse", "evidence.build"):
+        if not name.startswith("test.") and name not in AFTER_A_PERSON:
             subject = case if name == "triage.rescore" else item
             jobs.enqueue(name, subject=subject, payload={"sha256": item.sha256})
     return item

@@ -138,6 +138,7 @@ def test_the_same_bytes_later_are_a_new_acquisition_that_says_so(people):
         jobs.run_waiting(name)
     item.refresh_from_db()
     assert item.read_back_at and item.renditions.exists() and item.claims.count() == claims
+    assert not Blob.objects.exclude(destroyed_at=None).exists()
     assert not verify().faults
 
 
