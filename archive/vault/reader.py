@@ -99,5 +99,6 @@ def damaged(name: str, what: object) -> Damaged:
     """What to tell whoever wanted this blob."""
     return Damaged(
         f"Blob {name} in the vault is damaged: {what}. Nothing else was touched, and nothing was deleted. "
-        "Restore this file and the .key file beside it from a backup, then run: vault check"
+        "Run: vault restore. Without a second copy take the same file in again, or put it and the .key file beside it "
+        "back from a backup."
     )
