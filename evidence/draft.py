@@ -48,10 +48,14 @@ class Draft:
         """Start one for a new bundle."""
         folder = out.parent / f".{out.name}.{str(bundle.pk)[:8]}.partial"
         folder.mkdir(mode=0o700)
-        draft = cls(out, folder)
-        draft._note({"bundle": str(bundle.pk)})
-        bag.sync(folder)
-        bag.sync(folder.parent)
+        try:
+            draft = cls(out, folder)
+            draft._note({"bundle": str(bundle.pk)})
+            bag.sync(folder)
+            bag.sync(folder.parent)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
         return draft
 
     @classmethod

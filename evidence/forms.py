@@ -34,6 +34,7 @@ class BundleForm(forms.Form):
         label=_("Destination"),
         choices=Bundle.Destination.choices,
         initial=Bundle.Destination.INTERNAL,
+        required=False,
         help_text=_("The consent and legal basis of every source are held against it."),
     )
     recipient = forms.CharField(
@@ -113,6 +114,10 @@ class BundleForm(forms.Form):
     def clean_volume_size(self) -> int:
         """In bytes; 0: one volume."""
         return terms.size_of(self.cleaned_data["volume_size"] or "0")
+
+    def clean_destination(self) -> str:
+        """Internal, unless said otherwise."""
+        return self.cleaned_data["destination"] or Bundle.Destination.INTERNAL
 
     def clean_files(self) -> str:
         """Originals, unless said otherwise."""
