@@ -201,6 +201,8 @@ def _take_lines(checkpoint: Checkpoint, witnesses: list[Witness], answer: Answer
         raise BadInput(f"{REFUSALS.get(status, 'It refused')} (status {status}: {told}).")
     try:
         parsed = parse_note(checkpoint.note + body.decode())
+        if parsed.text != parse_note(checkpoint.note).text:  # more than lines was added
+            raise BadInput("text")
     except (BadInput, UnicodeDecodeError) as error:
         raise BadInput("Its answer is not signature lines.") from error
     known = set(checkpoint.cosignatures.values_list("witness", flat=True))

@@ -95,11 +95,11 @@ def read_change(position: int, said: dict[str, Any]) -> KeyChange:
     return KeyChange(position, old, new)
 
 
-def chain_of(said: Iterable[tuple[int, dict[str, Any]]], first: Keys = (), trusted: Keys = ()) -> KeyChain:
+def chain_of(said: Iterable[tuple[int, dict[str, Any]]], trusted: Keys = ()) -> KeyChain:
     """Follow changes (position, payload) in order. A change that does not hold is a fault and is not followed.
 
-    `first` is used when there is no change. `trusted` are keys known from outside: one of them must be in the chain,
-    which starts with it if there is no change.
+    `trusted` are keys known from outside of the log: one of them must be in the chain, which is them alone if there is
+    no change.
     """
     changes: list[KeyChange] = []
     faults: list[tuple[int, str]] = []
@@ -113,7 +113,7 @@ def chain_of(said: Iterable[tuple[int, dict[str, Any]]], first: Keys = (), trust
             faults.append((position, "A change of key is signed by another key than the one in force."))
             continue
         changes.append(change)
-    start = changes[0].old if changes else trusted or first
+    start = changes[0].old if changes else trusted
     known = {key for keys in (start, *(c.new for c in changes)) for key in keys}
     if trusted and not known & set(trusted):
         faults.append((-1, "None of the keys that you trust ever signed for this log."))
@@ -123,8 +123,8 @@ def chain_of(said: Iterable[tuple[int, dict[str, Any]]], first: Keys = (), trust
 def keys_in_force(trusted: Iterable[VerifierKey] = (), *, own: Keys | None = None) -> KeyChain:
     """The keys of this log over time, from its own events and the keys that the reader trusts.
 
-    Without a trusted key the chain starts with what the log itself says, and without any change with this machine's
-    own key: say so to the reader. Raises KeyUnavailable when that key is needed and cannot be read.
+    Without a trusted key this machine's own is taken, and where it cannot be read, what the log itself says: tell the
+    reader which. Raises KeyUnavailable when there is neither, nor any change.
     """
     from archive.models import CustodyEvent
 
@@ -134,9 +134,14 @@ def keys_in_force(trusted: Iterable[VerifierKey] = (), *, own: Keys | None = Non
         .values_list("position__position", "canonical")
     )
     said = [(position, json.loads(bytes(body))["payload"]) for position, body in rows]
-    known = tuple(trusted)
-    first = () if said or known else (log_keys() if own is None else own)
-    return chain_of(said, first, known)
+    known = tuple(trusted) or own or ()
+    if not known:
+        try:
+            known = log_keys()
+        except KeyUnavailable:
+            if not said:
+                raise
+    return chain_of(said, known)
 
 
 # --- changing the key -------------------------------------------------------------------------------------------
@@ -243,7 +248,13 @@ def _settle(newest: Keys) -> None:
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
     """One change of key at a time on this machine. Raises Conflict."""
-    descriptor = os.open(settings.SIGNING_KEY_FILE.parent, os.O_RDONLY | os.O_DIRECTORY)
+    folder = settings.SIGNING_KEY_FILE.parent
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise KeyUnavailable(
+            f"The folder of the signing key cannot be opened ({error.strerror}): {folder}"
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

@@ -169,6 +169,18 @@ def test_another_keys_signature_is_not_kept(watched, settings):
     assert not row.cosignatures.exists() and "has not signed" in errors()["W1"]
 
 
+def test_an_answer_that_is_more_than_lines_is_not_kept(watched, monkeypatch):
+    honest = anchors.post
+
+    def more(url, *rest):
+        status, kind, body = honest(url, *rest)
+        return status, kind, b"another line\n\n" + body
+
+    monkeypatch.setattr(anchors, "post", more)
+    row = published()
+    assert not row.cosignatures.exists() and "not signature lines" in errors()["W1"]
+
+
 def test_an_old_cosignature_is_not_enough_for_something_new(watched):
     row = published()
     with pytest.raises(Conflict, match="too old"):

@@ -152,6 +152,20 @@ def test_a_key_that_was_put_there_without_an_event_signs_nothing(log, settings):
         new_key(actor=Actor.operator())
 
 
+def test_a_chain_that_the_databases_owner_made_up_is_not_this_machines(log):
+    """Somebody without the key writes a change of their own, from keys of theirs to keys of theirs."""
+    from django.conf import settings
+
+    made_up = payload(settings.NAME_IN_LOG, OLD, verifier_keys(NEW, settings.NAME_IN_LOG))
+    with transaction.atomic():
+        custody.record("system:main", event=keychain.EVENT, actor=Actor.operator(), payload=made_up)
+    sequence()
+    ((place, _),) = keys_in_force().faults
+    assert place == -1
+    with pytest.raises(KeyUnavailable):
+        note(2)
+
+
 def test_no_worker_changes_the_key(log):
     before = log_keys()
     with pytest.raises(NotAllowed):
