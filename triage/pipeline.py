@@ -148,7 +148,9 @@ def analyse(rows: list[Job]) -> None:
 def _work(row: Job) -> Work | None:
     """What to look at for a job. None: nothing, and the item's place says why."""
     item = row.item
-    if item.kind not in (Item.Kind.IMAGE, Item.Kind.VIDEO):
+    if item.disposed_at is not None:
+        _stand(row, State.UNREADABLE, "It was disposed of before a model looked at it.")
+    elif item.kind not in (Item.Kind.IMAGE, Item.Kind.VIDEO):
         _stand(row, State.NOT_PICTURES, "")
     elif item.condition in NOTHING_TO_DECODE:
         _stand(row, State.UNREADABLE, "")
