@@ -107,7 +107,8 @@ def _page(request: HttpRequest, found: Item, form: FindingForm, status: int = 20
         "may_annotate": access.can(user, "annotate", case),
         "may_assign": may_assign,
         "may_download": found.disposed_at is None and access.can(user, "download", case),
-        "review_url": _review_url(found),
+        "review_url": _upper("review-item", found),
+        "redact_url": _upper("redact", found) if access.can(user, "redact", case) else "",
     }
     return render(request, "archive/item.html", context, status=status)
 
@@ -118,10 +119,11 @@ def _read_back(found: Item) -> str:
     return _("read back, the bytes match") if found.read_back_at else _("not yet read back")
 
 
-def _review_url(found: Item) -> str:
+def _upper(route: str, found: Item) -> str:
+    """The address of an upper floor's screen for this item; empty where no floor has one."""
     try:
-        return reverse("review-item", args=[found.pk])
-    except NoReverseMatch:  # no upper floor that reviews
+        return reverse(route, args=[found.pk])
+    except NoReverseMatch:
         return ""
 
 

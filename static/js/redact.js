@@ -119,12 +119,16 @@
     li.classList.toggle("selected", r === selected);
     part(".name").textContent = name(r);
     part(".name").addEventListener("click", () => go(r));
-    if (!isSound(r) && facts.timed) part(".times").textContent = `${seconds(r.from_ms)}–${seconds(r.to_ms)}`;
-    const moments = document.createElement("bdi");
-    if (facts.timed && r.keys?.length > 1) { moments.dir = "auto"; moments.textContent = ` · ${say(words.moments, r.keys.length)}`; part(".times").append(moments); }
+    if (facts.timed) {
+      const [when, moments] = [document.createElement("bdi"), document.createElement("bdi")];
+      when.dir = "ltr";
+      when.textContent = `${seconds(r.from_ms)}–${seconds(r.to_ms)}`;
+      part(".times").append(when);
+      if (r.keys?.length > 1) { moments.textContent = say(words.moments, r.keys.length); part(".times").append(" · ", moments); }
+    }
     part(".refuse").addEventListener("click", () => refuse(r));
     if (r === selected) part(".refuse").dataset.key = "box_refuse";
-    if (isSound(r)) { part(".times").textContent = `${seconds(r.from_ms)}–${seconds(r.to_ms)}`; return li; }
+    if (isSound(r)) return li;
     li.classList.add(r.state);
     const chip = part(".chip"), fill = part(".fill"), kind = part(".kind"), accept = part(".accept");
     chip.classList.add(r.state === "confirmed" ? "human" : "machine");

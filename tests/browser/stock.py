@@ -85,6 +85,7 @@ def work(code: str) -> dict:
     from archive import annotate, cases, tus
     from archive.models import Case, User
     from evidence import bundle
+    from evidence.redaction import verbs as redaction
     from tests.cast import signed_in
     from triage import review
 
@@ -110,6 +111,7 @@ def work(code: str) -> dict:
     half = tus.begin(
         case=case, actor=actor, announced=tus.Announced(length=9_000_000, file_name="half-sent.mp4")
     )
+    redaction.begin(item=case.items.get(kind="video"), actor=actor)
     made = bundle.request(case=case, actor=actor, items=[first.pk], reason="For the court's expert")
     return {"bundle": str(made.pk), "half": str(half.pk), "person": str(rania.pk)}
 
