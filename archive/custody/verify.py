@@ -146,6 +146,10 @@ def verify_subject(name: str) -> Report:
 def _say_unopened(report: Report) -> None:
     if report.unopened:
         report.unchecked.append(f"{report.unopened} commitments whose openings are no longer there")
+    if report.destroyed:
+        report.remarks.append(
+            f"{report.destroyed} openings were destroyed under a certificate; what they held is gone, nothing is missing"
+        )
 
 
 @contextmanager
