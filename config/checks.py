@@ -1,6 +1,7 @@
 """What is unsafe, with an id and what to do. Errors here stop a production start."""
 
 import stat
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -60,6 +61,35 @@ def keys_are_private(app_configs: Any, **_: Any) -> list[CheckMessage]:
                 Error(f"{path.name} can be read by others.", hint=f"Run: chmod 600 {path}", id="amparo.E010")
             )
     return found
+
+
+@register("amparo")
+def second_copy_is_apart(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """A second copy in the vault itself is none; a store is asked with its own account and no other."""
+    address = settings.SECOND_COPY
+    if not address:
+        return []
+    if address.startswith("s3://"):
+        _endpoint, _region, key_id, secret = settings.SECOND_COPY_ACCOUNT
+        if not (key_id and secret):
+            return [
+                Error(
+                    "The store of the second copy has no account.",
+                    hint="Set AMPARO_SECOND_COPY_KEY_ID and AMPARO_SECOND_COPY_SECRET_FILE.",
+                    id="amparo.E011",
+                )
+            ]
+        return []
+    place, held = Path(address).absolute(), Path(settings.VAULT_DIR).absolute()
+    if place == held or held in place.parents or place in held.parents:
+        return [
+            Error(
+                "The second copy lies in the vault's own folder, or around it.",
+                hint="Name a folder on another disk in AMPARO_SECOND_COPY.",
+                id="amparo.E012",
+            )
+        ]
+    return []
 
 
 def refuse_unsafe() -> None:

@@ -10,11 +10,13 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from archive import vault
 from archive.errors import Conflict, Damaged, Missing
 from archive.vault import FixedRing, Folder, LocalKey, Unreachable, Vault
 from archive.vault.bucket import PART, Account, Bucket
 from archive.vault.keys import FileRing, create_key_file, read_new_key
 from archive.vault.second import SecondCopy
+from config import checks
 
 KEK, OTHER = LocalKey(bytes(range(32))), LocalKey(bytes(32))
 SMALL, LARGE = b"a small file", hashlib.shake_128(b"large").digest(PART + 12345)
@@ -150,6 +152,28 @@ def test_a_store_that_breaks_off_leaves_no_half_file(held, second, place, monkey
 
 def _broken(at: int, view: memoryview) -> int:
     raise OSError("the disk does not answer")
+
+
+def test_settings_name_a_store_and_its_account(instance, settings, store):
+    """The whole way from the settings, and what is unsafe in them."""
+    made = bucket(store, "archive/two")
+    settings.SECOND_COPY = f"{made.where}/"
+    settings.SECOND_COPY_ACCOUNT = (store[0], "eu-west-1", "k", "s")
+    second = vault.second_copy()
+    assert second.where == made.where
+    second.prepare()
+    sha256 = vault.put(io.BytesIO(SMALL)).sha256
+    second.bring(sha256)
+    assert [*made.names()] == [vault.name_of(sha256)]
+    assert vault.destroy(sha256) and not [*made.names()], "a disposal reaches the second copy first"
+    assert not checks.second_copy_is_apart(None)
+    settings.SECOND_COPY_ACCOUNT = ("", "eu-west-1", "", "")
+    (fault,) = checks.second_copy_is_apart(None)
+    assert fault.id == "amparo.E011"
+    for place in (settings.VAULT_DIR, settings.VAULT_DIR / "second", settings.VAULT_DIR.parent):
+        settings.SECOND_COPY = str(place)
+        (fault,) = checks.second_copy_is_apart(None)
+        assert fault.id == "amparo.E012"
 
 
 # --- damage ---------------------------------------------------------------------------------------------------------
