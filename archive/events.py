@@ -85,6 +85,7 @@ EVENTS: dict[str, EventType] = {
     "case.unshared": _human_or_operator("A person's access ended"),
     "case.tag_made": _human_or_operator("A tag was made"),
     "case.list_exported": _human("A list was exported"),
+    "case.bundle_imported": _human_or_operator("A bag was imported"),
     "case.criteria_changed": _human_or_operator("The criteria for the order of review changed"),
     "case.thumbnails_shown": _human("A person chose to see unveiled thumbnails"),
     "case.custody_checked": _any("The chains of the case were checked"),

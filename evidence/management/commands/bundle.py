@@ -1,4 +1,4 @@
-"""manage.py bundle export | key"""
+"""manage.py bundle export | import | key"""
 
 import hashlib
 import sys
@@ -16,7 +16,7 @@ from archive.errors import BadInput, NotFound
 from archive.management.base import Command as Base
 from archive.models import Case, Item
 from archive.vault import Progress
-from evidence import bundle, terms, whole
+from evidence import bundle, importing, terms, whole
 from evidence.disclosure import DEFAULT, GROUPS
 from evidence.models import Bundle
 from evidence.work import Stopped
@@ -95,10 +95,58 @@ class Command(Base):
             choices=sorted(GROUPS),
             help="do not give out these values",
         )
+        bring = commands.add_parser(
+            "import", help="check a bag (ours or any BagIt bag) and take it into a case"
+        )
+        bring.add_argument("path", type=Path, help="the bag: a folder or a .zip")
+        bring.add_argument("--case", help="code of the case that takes it")
+        bring.add_argument("--check", action="store_true", help="check alone, and take nothing")
+        bring.add_argument(
+            "--key",
+            action="append",
+            default=[],
+            help="for a bundle of Amparo: fingerprint or file of a key to trust; may be given again",
+        )
         commands.add_parser("key", help="the signing key's fingerprint and the verifier's SHA-256")
 
     def work(self, *, act: str, **options: Any) -> None:
-        getattr(self, act)(**options)
+        {"export": self.export, "import": self.bring, "key": self.key}[act](**options)
+
+    def bring(self, *, path: Path, case: str | None, check: bool, key: list[str], **_: Any) -> None:
+        """Check a bag, and take it into a case. Exit status 0 good, 1 bad, 3 could not check everything."""
+        if not check and case is None:
+            raise BadInput("Name the case that takes it with --case, or give --check. Nothing was imported.")
+        with _bar() as progress:
+            if check:
+                checked, done = importing.check(path, keys=key, progress=progress), None
+            else:
+                found = Case.objects.filter(code=case).first()
+                if found is None:
+                    raise NotFound(f"There is no case {case}. Nothing was imported.")
+                done = importing.take(
+                    case=found, actor=Actor.operator(), path=path, keys=key, progress=progress
+                )
+                checked = done.checked
+        report = checked.report
+        for word, faults in (
+            ("BAD", report.faults),
+            ("COULD NOT CHECK", report.unknown),
+            ("NOTE", report.warnings),
+        ):
+            for fault in faults:
+                self.stdout.write(
+                    f"{word}  {fault.code}: {_plain(fault.file)}: {_plain(fault.sentence)}"
+                )
+        self.stdout.write(f"Answer: {checked.answer}. {len(report.payload)} payload files.")
+        if done and checked.answer == "good":
+            self.stdout.write(
+                f"Case {case}: {len(done.new)} new items, {len(done.already_held)} already held; what is left of the bag "
+                f"is {done.record.code if done.record else ''}."
+            )
+        elif done:
+            self.stdout.write("Nothing was imported.")
+        if status := {"good": 0, "bad": 1}.get(checked.answer, 3):
+            sys.exit(status)
 
     def export(
         self, *, case: str | None, item: list[str] | None, out: Path, resume: bool, **options: Any
@@ -182,6 +230,11 @@ def _bar() -> Iterator[Progress]:
             bar.refresh()
 
         yield progress
+
+
+def _plain(text: str) -> str:
+    """A stranger's text for the terminal: nothing that moves the cursor or turns the line around."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _item(case: Case, name: str) -> UUID:
