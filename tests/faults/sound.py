@@ -32,7 +32,7 @@ def facts() -> dict:
     """All that a test may want to compare; a sound instance has no `faults`."""
     sequence()
     faults = [f"{fault.kind}: {fault.place}: {fault.sentence}" for fault in verify().faults]
-    for sha256, size in Blob.objects.values_list("sha256", "size"):
+    for sha256, size in Blob.objects.expected().values_list("sha256", "size"):
         vault.check(sha256)
         with vault.open(sha256) as reader:
             if reader.size != size:
