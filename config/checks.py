@@ -1,5 +1,6 @@
 """What is unsafe, with an id and what to do. Errors here stop a production start."""
 
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,21 @@ def keys_are_private(app_configs: Any, **_: Any) -> list[CheckMessage]:
                 Error(f"{path.name} can be read by others.", hint=f"Run: chmod 600 {path}", id="amparo.E010")
             )
     return found
+
+
+@register("amparo")
+def log_name_can_be_signed(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """The log's name is a key name of signed notes, and in a statement that has one byte for its length."""
+    name = settings.NAME_IN_LOG
+    if re.fullmatch(r"[^\s+\x00-\x1f]+", name) and len(name.encode()) <= 180:
+        return []
+    return [
+        Error(
+            "The log's name cannot stand on a signature line.",
+            hint="Set AMPARO_LOG_NAME to 1 to 180 bytes without spaces and plus, such as archive.example.org.",
+            id="amparo.E013",
+        )
+    ]
 
 
 @register("amparo")

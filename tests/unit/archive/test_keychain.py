@@ -350,6 +350,15 @@ def test_every_line_in_a_keys_name_must_hold():
     keys(OLD)[0].verify(parse_note(lines(0) + other_id.line(bytes(64))))
 
 
+@pytest.mark.parametrize("name", ["", "two words", "a+b", "x" * 181, "n\u00a0bsp"])
+def test_a_log_name_that_cannot_be_signed_under_stops_the_start(settings, name):
+    from config.checks import log_name_can_be_signed
+
+    assert not log_name_can_be_signed(None)
+    settings.NAME_IN_LOG = name
+    assert [fault.id for fault in log_name_can_be_signed(None)] == ["amparo.E013"]
+
+
 def test_openssl_reads_the_key_files(log, settings):
     said = subprocess.run(
         ["openssl", "pkey", "-in", settings.SIGNING_KEY_FILE, "-noout", "-text"], capture_output=True
