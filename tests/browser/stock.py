@@ -67,6 +67,9 @@ def case(code: str, title: str, *paths: str) -> dict:
         code="S-014",
         actor=operator,
         pseudonym="Blue Door",
+        consent_informed="yes",
+        may_go_to_courts="yes",
+        may_be_public="yes",
         kind=Source.Kind.WITNESS,
     )
     found = ingest.find_files([Path(p) for p in paths], recursive=True)
