@@ -79,6 +79,7 @@ def encrypted(pieces: Iterator[bytes], keys: list[str], take: Callable[[BinaryIO
                 encrypt(pieces, keys, out)
             except BaseException as error:  # noqa: BLE001 - raised again below, once the thread has seen it
                 faults.append(error)
-        if faults and (broke_off or result.exception() is None):
+        ended = result.exception()  # waits
+        if faults and (broke_off or ended is None):
             raise faults[0]
         return result.result()

@@ -1,9 +1,11 @@
 """How bags are packed: names, manifests, streams, cells. What exporter and verifier must agree on, they do."""
 
+import hashlib
 import importlib.util
 import io
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -56,16 +58,49 @@ def test_manifest_encodes_line_ends_and_percent_signs_and_nothing_else():
 
 
 def test_wrong_bytes_of_an_original_end_the_export():
-    with ThreadPoolExecutor(1) as hasher:
+    with ThreadPoolExecutor(2) as hashers:
         for pieces in ([b"x"], [bytes(2**20)] * 2):
-            entry = bag.Manifest(hasher).note(bag.Entry("data/a", pieces, sha256="0" * 64))
-            with pytest.raises(Damaged):
-                list(entry.pieces)
+            with bag.Manifest(hashers) as manifest:
+                entry = manifest.note(bag.Entry("data/a", pieces, sha256="0" * 64))
+                with pytest.raises(Damaged):
+                    list(entry.pieces)
+
+
+def test_both_hashes_are_noted_in_one_pass_and_known_files_are_not_read_again():
+    known = bag.Digests("a" * 64, "b" * 128, 7)
+    payload = [bag.Entry("data/x", [b"one", bytes(2**20)]), bag.Entry("data/y", None, digests=known)]
+    told: dict[str, bytes] = {}
+    hashes: dict[str, str] = {}
+    for entry in bag.bag(
+        payload, {}, lambda m: {"Payload-Oxum": f"{m.octets}.{m.files}"}, lambda h: hashes.update(h) or {}
+    ):
+        told[entry.path] = b"".join(entry.pieces)
+    assert "data/y" not in told and told["bag-info.txt"] == b"Payload-Oxum: 1048586.2\n"
+    whole = b"one" + bytes(2**20)
+    for algorithm, other in (("sha256", known.sha256), ("sha512", known.sha512)):
+        lines = told[f"manifest-{algorithm}.txt"].decode().splitlines()
+        assert lines == [f"{hashlib.new(algorithm, whole).hexdigest()}  data/x", f"{other}  data/y"]
+        tags = told[f"tagmanifest-{algorithm}.txt"]
+        assert hashes[algorithm] == hashlib.new(algorithm, tags).hexdigest()
+        assert {line.split("  ")[1] for line in tags.decode().splitlines()} == {
+            "bagit.txt",
+            "bag-info.txt",
+            "manifest-sha256.txt",
+            "manifest-sha512.txt",
+        }
+
+
+def test_folder_is_written_over_what_an_earlier_attempt_left(tmp_path):
+    (tmp_path / "b/data").mkdir(parents=True)
+    (tmp_path / "b/data/a").write_text("half of it")
+    durable = []
+    size = bag.write_folder([bag.Entry("data/a", [b"whole"])], tmp_path / "b", durable.append)
+    assert size == 5 and (tmp_path / "b/data/a").read_bytes() == b"whole" and durable[0].path == "data/a"
 
 
 def test_zip_streams_and_opens():
     entries = [bag.Entry("a.txt", [b"one", b"", b"two"]), bag.Entry("data/ü", [b"x" * 3_000_000])]
-    stream = bag.Stream(bag.zip_pieces(entries, "top"))
+    stream = bag.Stream(bag.zip_pieces(entries, "top", datetime(2026, 11, 21, tzinfo=UTC)))
     with zipfile.ZipFile(io.BytesIO(stream.read())) as z:
         assert z.namelist() == ["top/a.txt", "top/data/ü"] and z.testzip() is None
         assert z.read("top/a.txt") == b"onetwo"
