@@ -9,6 +9,7 @@ from archive import jobs
 from evidence.redaction import approved, verbs
 from evidence.redaction.models import Redaction
 from tests import cast
+from tests.browser.test_every_screen import axe_faults
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -63,6 +64,7 @@ def test_a_picture_from_drawing_to_release(visit, reader):
     page.mouse.up()
     larger = box(page, 1)
     assert larger[:2] == pytest.approx(drawn[:2], abs=1e-4) and larger[2] > drawn[2] and larger[3] > drawn[3]
+    assert not axe_faults(page)
     page.keyboard.press("x")
     expect(page.locator(".region")).to_have_count(1)
 
