@@ -343,10 +343,13 @@ def _plain(error: OSError) -> AmparoError:
 
 
 def _record_items(bundle: Bundle, actor: Actor) -> None:
-    """Say in each item's chain, once, that it went into this bundle."""
+    """Say in each item's chain, once, that it went into this bundle. Raises Stopped when that was cancelled."""
     waiting = BundleItem.objects.filter(bundle=bundle, recorded=False)
+    unfinished = Bundle.objects.filter(pk=bundle.pk, state__in=UNFINISHED)
     while True:
         with transaction.atomic(durable=True):
+            if not unfinished.select_for_update().exists():
+                raise Stopped
             batch = list(
                 waiting.select_for_update(of=("self",)).select_related("item").order_by("item_id")[:BATCH]
             )
