@@ -159,12 +159,14 @@ def test_a_checkpoint_that_has_what_it_needs_satisfies():
 
 def test_each_way_not_to_count_is_named():
     hour = timedelta(hours=1)
-    forged = cosign(KEYS[3], "w1.example", NOW).replace(
-        vkey(KEYS[3], "w1.example").id.hex(), vkey(KEYS[0], "w1.example").id.hex()
-    )
     key = vkey(KEYS[0], "w1.example")
     forged = key.line(b"\0" * 7 + b"\1" + b"s" * 64)
-    note = NOTE + forged + cosign(KEYS[1], "w2.example", NOW - 2 * hour) + cosign(KEYS[2], "w3.example", NOW + hour)
+    note = (
+        NOTE
+        + forged
+        + cosign(KEYS[1], "w2.example", NOW - 2 * hour)
+        + cosign(KEYS[2], "w3.example", NOW + hour)
+    )
     verdict = evaluate(policy(NESTED), note, NOW)
     assert not verdict.satisfied
     assert list(verdict.witnesses.values()) == ["wrong", "too old", "from the future", "missing"]
