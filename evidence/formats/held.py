@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ class Given:
     redaction: dict[str, Any] | None = None  # its entry in items.json; None for the original
 
 
+@lru_cache(maxsize=1024)
 def named(*parts: str) -> str:
     """A UUID that anyone can find again from what it names."""
     return str(uuid.uuid5(NAMESPACE, "\n".join(parts)))

@@ -63,14 +63,13 @@ def _identifier(name: str, value: str, *more: str) -> str:
 
 
 def _objects(one: Held) -> Iterator[str]:
-    """The item as it was acquired, whether the bundle has its bytes or not, and its redactions."""
+    """The item as it was acquired, whether the bundle has its bytes or not, and its redactions. Events name them."""
     item = one.item
     here = next((file.path for file in one.files if file.redaction is None), "")
     original = Given(urn("item", item["id"]), here, item["sha256"], item["size"], item["media_type"])
-    events = [_identifier("linkingEventIdentifier", f"urn:uuid:{event.id}") for event in one.events]
     sources = sorted({given(row["source"]) for row in item["acquisitions"]} - {""})
     rights = [_identifier("linkingRightsStatementIdentifier", urn("rights", code)) for code in sources]
-    yield _object(original, item["code"], given(item["file_name"]), [*events, *rights])
+    yield _object(original, item["code"], given(item["file_name"]), rights)
     for file in one.files:
         if file.redaction:
             made = _identifier("relatedEventIdentifier", urn("event", file.redaction["event"]))

@@ -4,6 +4,7 @@ Version 1.2 is the newest that both is a recommendation with a context of its ow
 in use; 1.3, which libraries write when nobody says otherwise, came too late for the readers that courts have.
 """
 
+import os
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -61,9 +62,12 @@ def write(data: Path, about: BundleFacts) -> None:
 def _others(data: Path) -> Iterator[str]:
     """All files that belong to no item and are written by now, and the folders of many."""
     yield from (f"{name}/" for name in FOLDERS if (data / name).is_dir() or name == PROOFS)
-    for file in data.rglob("*"):
-        path = file.relative_to(data).as_posix()
-        if file.is_file() and not path.startswith(tuple(f"{name}/" for name in FOLDERS)):
+    for folder, folders, names in os.walk(data):
+        folders[:] = [
+            name for name in folders if Path(folder, name).relative_to(data).as_posix() not in FOLDERS
+        ]
+        for name in names:
+            path = Path(folder, name).relative_to(data).as_posix()
             if path not in (METADATA, PREVIEW):
                 yield path
 
