@@ -74,6 +74,8 @@ def _page(request: HttpRequest, found: Item, form: FindingForm, status: int = 20
     case, user = found.case, request.user
     full, notes = suggestions.source().full(found), present.notes(found)
     may_assign = access.can(user, "assign", case)
+    standing = holds.of_item(found)
+    asked = disposal.open_entries(case).filter(item=found).select_related("disposal").first()
     context = {
         "case": case,
         "here": "library",
@@ -96,10 +98,11 @@ def _page(request: HttpRequest, found: Item, form: FindingForm, status: int = 20
         "known_tags": case.tags.all()[:200],
         "assignments": found.assignments.filter(closed_at=None).select_related("to"),
         "people": access.who_can("view", case).order_by("name") if may_assign else [],
-        "holds": holds.of_item(found),
-        "asked": disposal.open_entries(case).filter(item=found).select_related("disposal").first(),
-        "may_hold": access.can(user, "hold", case),
-        "may_request": found.disposed_at is None and access.can(user, "request_disposal", case),
+        "holds": standing,
+        "asked": asked,
+        "may_hold": found.disposed_at is None and access.can(user, "hold", case),
+        "may_request": not (found.disposed_at or standing or asked)
+        and access.can(user, "request_disposal", case),
         "disposal_form": ItemDisposalForm(),
         "custody": thread.state(found.custody_subject()),
         "all_url": thread.address(user, found),
@@ -108,7 +111,9 @@ def _page(request: HttpRequest, found: Item, form: FindingForm, status: int = 20
         "may_assign": may_assign,
         "may_download": found.disposed_at is None and access.can(user, "download", case),
         "review_url": _upper("review-item", found),
-        "redact_url": _upper("redact", found) if access.can(user, "redact", case) else "",
+        "redact_url": _upper("redact", found)
+        if found.disposed_at is None and access.can(user, "redact", case)
+        else "",
     }
     return render(request, "archive/item.html", context, status=status)
 
