@@ -90,7 +90,7 @@ class Given:
     redaction: dict[str, Any] | None = None  # its entry in items.json; None for the original
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def named(*parts: str) -> str:
     """A UUID that anyone can find again from what it names."""
     return str(uuid.uuid5(NAMESPACE, "\n".join(parts)))
