@@ -1,4 +1,4 @@
-"""The custody log. Entry points: write, change, erase, record, Batch, sequence, sign_checkpoint, verify."""
+"""The custody log. Entry points: write, change, erase, record, Batch, sequence, publish, verify."""
 
 from archive.custody.actor import Actor, is_unattended, unattended
 from archive.custody.log import Private, change, erase, record, write
