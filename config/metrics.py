@@ -20,7 +20,9 @@ from archive.models import Job
 def metrics(request: HttpRequest) -> HttpResponse:
     """Counts and ages as they are now. Without AMPARO_METRICS_TOKEN, or with another token, there is no such page."""
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    if not settings.METRICS_TOKEN or not secrets.compare_digest(given.encode(), settings.METRICS_TOKEN.encode()):
+    if not settings.METRICS_TOKEN or not secrets.compare_digest(
+        given.encode(), settings.METRICS_TOKEN.encode()
+    ):
         raise Http404
     return HttpResponse(generate_latest(collect()), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 

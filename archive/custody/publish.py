@@ -70,6 +70,9 @@ def publish(*, actor: Actor, force: bool = False) -> Checkpoint:
     covered = size()
     note, now = sign_head(settings.NAME_IN_LOG, covered, root(covered)), timezone.now()
     with transaction.atomic(durable=True):
+        _only_publisher()
+        if other := Checkpoint.objects.filter(size__gte=covered).exclude(map=None).order_by("-size").first():
+            return other  # another process was first: heads never go back
         with recording():
             row = Checkpoint.objects.create(
                 size=covered, root=root(covered).hex(), note=note, signed_at=now, map=head
@@ -88,6 +91,13 @@ def publish(*, actor: Actor, force: bool = False) -> Checkpoint:
         )
     anchors.collect(row)
     return row
+
+
+def _only_publisher() -> None:
+    """Wait for other publishers, until the transaction ends."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_PUBLISHER])
 
 
 def _news(covered: int) -> bool:
@@ -148,9 +158,7 @@ def _map_step(done: int, upto: int, private: RSAPrivateKey) -> MapHead | None:
     tips = _tips(done, upto)
     keys = _keys(tips, private)
     with transaction.atomic(durable=True):
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_PUBLISHER])
+        _only_publisher()
         before = MapHead.objects.order_by("-size").first()
         if (before.size if before else 0) != done:
             return None
