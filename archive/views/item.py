@@ -83,7 +83,7 @@ def _page(request: HttpRequest, found: Item, form: FindingForm, status: int = 20
         "viewer": present.viewer(request, found, full, notes=notes),
         "suggested": full,
         "pixels": f"{found.width}×{found.height}" if found.width else "",
-        "read_back": _read_back(found),
+        "read_back": present.bad_fixity(found) or _read_back(found),
         "blob": found.blob,
         "has_second_copy": bool(settings.SECOND_COPY),
         "condition": condition(found),

@@ -90,9 +90,14 @@ def _trouble(item: Item) -> str:
     """What is wrong with an original: that its bytes are not what they were comes before that they cannot be shown."""
     if item.disposed_at:
         return _("disposed of")
+    return bad_fixity(item) or (_condition_only(item) if item.condition not in ("", "ok") else "")
+
+
+def bad_fixity(item: Item) -> str:
+    """That the last check of an original's bytes was not good; empty where it was, or was never made."""
     if item.blob.fixity in (Blob.Fixity.BAD, Blob.Fixity.UNREAD):
         return _("fixity: %(answer)s") % {"answer": item.blob.get_fixity_display()}
-    return _condition_only(item) if item.condition not in ("", "ok") else ""
+    return ""
 
 
 # --- condition --------------------------------------------------------------------------------------------------

@@ -331,3 +331,26 @@ def test_the_daily_duty_asks_again_for_what_may_have_a_good_copy(home):
 
 def test_a_file_that_no_row_names_is_not_found(home):
     assert run("restore", "0" * 64)[0] == 2
+
+
+# --- what people see ------------------------------------------------------------------------------------------------
+
+
+def test_the_item_and_the_library_show_the_last_answer(home):
+    person = cast.person()
+    case = cast.case(owner=person)
+    item = cast.item(case)
+    window = cast.browser(person)
+
+    def page() -> str:
+        return " ".join(window.get(f"/items/{item.pk}/").content.decode().split())
+
+    assert "never checked" in page() and "not yet written" in page()
+    jobs.run_waiting("archive.read_back")
+    copies.copy_due()
+    assert "read back, the bytes match" in page() and page().count("<dd>good ·") == 2
+    damage(item.sha256)
+    everything()
+    assert '<dd class="bad">bad ·' in page() and "read back, the bytes match" not in page()
+    assert "fixity: bad" in window.get(f"/cases/{case.code}/library/?fixity=bad").content.decode()
+    assert "fixity: bad" not in window.get(f"/cases/{case.code}/library/?fixity=good").content.decode()
