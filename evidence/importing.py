@@ -85,7 +85,7 @@ class Journal:
     def write(self, **entry: Any) -> None:
         """Add a line."""
         self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self.file.open("a", opener=lambda name, flags: os.open(name, flags, 0o600)) as out:
+        with os.fdopen(os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as out:
             out.write(json.dumps(entry) + "\n")
         self._hear(entry)
 
@@ -287,11 +287,13 @@ class _Taking:
                     origin = f"bundle, {kind[:-1]}"
                     claim = Claim(item=item, at=timezone.now(), origin=origin, **values)
                     try:
-                        claim.clean_fields(exclude=["item"])
+                        claim.clean_fields(
+                            exclude=[f.name for f in Claim._meta.fields if f.name not in values]
+                        )
                     except ValidationError as error:
-                        raise BadInput(
-                            f"items.json claims what cannot be kept: {error.messages[0]}"
-                        ) from error
+                        why = f"A {kind[:-1]} of {item.code} is kept in the record alone: {error.messages[0]}"
+                        self.report.warnings.append(Fault("claim", "data/metadata/items.json", why))
+                        continue
                     mark = (
                         claim.about,
                         origin,

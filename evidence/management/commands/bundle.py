@@ -27,7 +27,7 @@ COUNTED = ("gather",)  # steps that count items; the others count bytes
 class Command(Base):
     """Evidence bundles from the shell."""
 
-    help = "Write an evidence bundle, or print what its recipients must get by another way."
+    help = "Write an evidence bundle, read one back, or print what recipients must get by another way."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         commands = parser.add_subparsers(dest="act", required=True)
