@@ -45,6 +45,7 @@ class Checked:
 
     report: Report
     statement: dict[str, Any] | None = None
+    statement_sha256: str = ""
     verifier: str = ""
 
     @property
@@ -118,23 +119,21 @@ def _check(bag: Bag, path: Path, journal: Journal, keys: list[str], progress: Pr
     )
     checked = Checked(report)
     if report.answer == "good" and STATEMENT in bag.files:
-        checked.statement = _statement(bag)
+        _read_statement(bag, checked)
         if checked.statement:
             progress("verify", 0)
             _verify(checked, path, keys)
     return checked
 
 
-def _statement(bag: Bag) -> dict[str, Any] | None:
-    """The statement of a bundle of ours; None where the file of that name is somebody else's."""
+def _read_statement(bag: Bag, checked: Checked) -> None:
+    """Note the statement of a bundle of ours; the file of that name may be somebody else's."""
     with bag.open(STATEMENT) as file:
         raw = file.read(2**20)
-    try:
+    with contextlib.suppress(ValueError, RecursionError):
         said = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    ours = isinstance(said, dict) and str(said.get("format", "")).startswith("amparo-bundle ")
-    return said if ours else None
+        if isinstance(said, dict) and str(said.get("format", "")).startswith("amparo-bundle "):
+            checked.statement, checked.statement_sha256 = said, hashlib.sha256(raw).hexdigest()
 
 
 def _verify(checked: Checked, path: Path, keys: list[str]) -> None:
@@ -231,7 +230,7 @@ class _Taking:
             "record": self.done.record.sha256 if self.done.record else "",
             "bundle": str(signed.get("bundle", "")),
             "key": str(signed.get("key", "")),
-            "statement": self.report.hashes[STATEMENT]["sha256"] if signed else "",
+            "statement": self.done.checked.statement_sha256,
             "checkpoint": signed.get("checkpoint"),
             "verifier": self.done.checked.verifier,
         }
