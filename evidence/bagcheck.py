@@ -1,4 +1,4 @@
-"""Whether a folder or zip is a BagIt bag, version 0.97 or 1.0, by the rules of RFC 8493; docs/bundle.md, "Bags of others".
+"""Whether a folder or zip is a BagIt bag, version 0.97 or 1.0, by the rules of RFC 8493; docs/bundle.md, "Reading a bag back".
 
 Everything in it is taken for an enemy's work: nothing is fetched, unpacked or executed, no link and no path that leads
 out is followed. All faults are gathered; each names its file and has a code.
