@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import Q, QuerySet, Sum
@@ -290,6 +291,6 @@ def show_certificate(request: HttpRequest, disposal_id: UUID) -> HttpResponse:
         "sheet": sheet,
         "role": _(", ").join(str(ROLES.get(r, r)) for r in sheet.approver_role.split("+")),
         "next": sheet.after,
-        "kept": any(not line.destroyed for line in sheet.lines),
+        "log": settings.NAME_IN_LOG,
     }
     return render(request, "archive/certificate.html", context)
