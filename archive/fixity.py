@@ -4,6 +4,7 @@ Three answers, never two: good, bad, could not read. 'Never checked' is what nob
 part 8, says when and in which order.
 """
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ from archive.errors import AmparoError, Damaged, KeyUnavailable, Missing
 from archive.models import Blob, Item, Rendition
 from archive.schedule import duty
 from archive.vault import Progress, SecondCopy, Unreachable, Vault, silent
+
+log = logging.getLogger("amparo.fixity")
 
 GOOD, BAD, UNREAD = Blob.Fixity.GOOD, Blob.Fixity.BAD, Blob.Fixity.UNREAD
 AGAIN_AFTER = timedelta(days=1)  # what could not be read is asked for again
@@ -162,10 +165,13 @@ def due(before: datetime, *, now: datetime | None = None) -> "QuerySet[Blob]":
 
     What came in within the hour is left to be read back by its own job.
     """
-    now = now or timezone.now()
+    return Blob.objects.expected().filter(_is_due(before, now or timezone.now()))
+
+
+def _is_due(before: datetime, now: datetime) -> Q:
     retry = Q(fixity=UNREAD, checked_at__lt=now - AGAIN_AFTER)
     never = Q(checked_at=None, stored_at__lte=max(before, now - SETTLED_AFTER))
-    return Blob.objects.expected().filter(never | retry | Q(checked_at__lt=before))
+    return never | retry | Q(checked_at__lt=before)
 
 
 def oldest_first(before: datetime) -> Iterator[str]:
@@ -187,7 +193,7 @@ def audit(
 ) -> Audit:
     """Check these files in the vault and, where there is one, in the second copy, and record what is found.
 
-    `until` is asked before each file whether to stop. `rate` is in bytes per second, by default AMPARO_FIXITY_RATE.
+    What is bad is read a second time before it is believed. `until` is asked before each file whether to stop. `rate` is in bytes per second, by default AMPARO_FIXITY_RATE.
     Raises KeyUnavailable, Damaged (the vault does not open), and Unreachable when nothing can be read in a place:
     then the files that were not reached keep their turn.
     """
@@ -201,6 +207,11 @@ def audit(
             break
         copied = second is not None and not absent and _copied(sha256)
         answer = look(held, sha256, progress=pace)
+        if answer.fixity == BAD:
+            with held.storage.repairing():  # whatever is being restored now is whole again then
+                again = look(held, sha256, progress=pace)
+            log.warning("read back twice", extra={"blob": sha256, "answers": [answer.fixity, again.fixity]})
+            answer = again
         copy = look(second.vault, sha256, progress=pace) if second is not None and copied else None
         keep(sha256, answer, copy, actor=actor)
         told(sha256, answer, copy)
@@ -278,22 +289,26 @@ def summary(now: datetime | None = None) -> Summary:
     """How the vault stands, from the rows alone."""
     now = now or timezone.now()
     interval = timedelta(days=settings.FIXITY_DAYS)
-    blobs = Blob.objects.expected()
-    count = Counter(dict(blobs.order_by().values_list("fixity").annotate(n=Count("pk"))))
-    copies = Counter(dict(blobs.order_by().values_list("copy_fixity").annotate(n=Count("pk"))))
-    oldest = blobs.aggregate(oldest=Min("checked_at"))["oldest"]
-    missing = blobs.filter(copied_at=None) if settings.SECOND_COPY else blobs.none()
+    missing = Q(copied_at=None)
+
+    def those(which: Q) -> Count:
+        return Count("pk", filter=which)
+
+    counted = Blob.objects.expected().aggregate(  # one pass over the rows
+        good=those(Q(fixity=GOOD)),
+        bad=those(Q(fixity=BAD)),
+        could_not_read=those(Q(fixity=UNREAD)),
+        never=those(Q(fixity=Blob.Fixity.NEVER)),
+        due=those(_is_due(now - interval, now)),
+        oldest=Min("checked_at"),
+        without_second_copy=those(missing),
+        without_second_copy_overdue=those(missing & Q(stored_at__lt=now - COPY_WITHIN)),
+        copy_bad=those(Q(copy_fixity=BAD)),
+        copy_could_not_read=those(Q(copy_fixity=UNREAD)),
+    )
+    if not settings.SECOND_COPY:
+        counted |= {"without_second_copy": 0, "without_second_copy_overdue": 0}
+    oldest = counted["oldest"]
     return Summary(
-        good=count[GOOD],
-        bad=count[BAD],
-        could_not_read=count[UNREAD],
-        never=count[Blob.Fixity.NEVER],
-        due=due(now - interval, now=now).count(),
-        oldest=oldest,
-        next_due=oldest and oldest + interval,
-        has_second_copy=bool(settings.SECOND_COPY),
-        without_second_copy=missing.count(),
-        without_second_copy_overdue=missing.filter(stored_at__lt=now - COPY_WITHIN).count(),
-        copy_bad=copies[BAD],
-        copy_could_not_read=copies[UNREAD],
+        **counted, has_second_copy=bool(settings.SECOND_COPY), next_due=oldest and oldest + interval
     )

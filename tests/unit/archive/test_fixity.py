@@ -319,6 +319,14 @@ def test_a_fault_that_passes_moves_nothing(home):
     assert not told(item, "item.restored")
 
 
+def test_one_bad_read_is_not_believed(home, monkeypatch):
+    item, real = cast.item(), fixity.look
+    answers = iter([fixity.Answer(fixity.BAD, "a flipped bit on the way")])
+    monkeypatch.setattr(fixity, "look", lambda *a, **o: next(answers, None) or real(*a, **o))
+    assert everything().vault == {"good": 1} and row(item).fixity == "good"
+    assert not CustodyEvent.objects.filter(type="system.fixity_failed").exists()
+
+
 def test_the_daily_duty_asks_again_for_what_may_have_a_good_copy(home):
     item, hopeless = cast.item(), cast.item()
     copies.copy_due()
