@@ -89,7 +89,7 @@ def _card(request: HttpRequest, item: Item, brief: suggestions.Brief) -> Card:
 def _trouble(item: Item) -> str:
     """What is wrong with an original: that its bytes are not what they were comes before that they cannot be shown."""
     if item.disposed_at:
-        return _("disposed of")
+        return ""  # the place of the picture says it
     return bad_fixity(item) or (_condition_only(item) if item.condition not in ("", "ok") else "")
 
 
