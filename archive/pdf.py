@@ -16,7 +16,7 @@ from weasyprint.urls import URLFetcher, URLFetcherResponse
 
 FONT, PICTURE = "amparo-font:", "amparo-picture:"
 SIDE, QUALITY = 900, 75  # pixels of the longest side, JPEG
-MAX_PIXELS = 40_000_000
+MAX_PIXELS = 100_000_000
 DECODERS = ("JPEG", "PNG")
 
 

@@ -5,6 +5,7 @@ Memory stays the same however many items there are: ITEMS_PER_REPORT of them bec
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ from evidence.formats.overview import Overview, overview
 from evidence.formats.words import ABOUT, actor, fours, moment, said, sentence, statement, summary
 
 LIMIT_S = 900  # for one file
-MAX_PICTURE = 8 * 2**20  # bytes of a rendition that is still looked at
+MAX_PICTURE = 64 * 2**20  # bytes of a rendition that is still looked at
 SHOWN = 40  # kinds of detections, frames of a storyboard and the like that one page shows
 PICTURED = ("view", "poster", "thumbnail")  # renditions, the best first
 
@@ -57,7 +58,8 @@ class _Maker:
 
     def __init__(self, data: Path, about: BundleFacts, folder: Path, pictures: bool) -> None:
         self.data, self.about, self.folder, self.pictures = data, about, folder, pictures
-        self._stopped, self._process = Flag(), None
+        self._stopped = Flag()
+        self._process: subprocess.Popen[bytes] | None = None
 
     def stop(self) -> None:
         """End what is running; nothing more is begun."""
@@ -77,8 +79,7 @@ class _Maker:
                 "evidence/report.html", _context(self.data, self.about, seen, pages, number, self.pictures)
             )
             files.append(self._print(html, name, gallery))
-            for picture in gallery.iterdir():
-                picture.unlink()
+            shutil.rmtree(gallery)
         certified = statements.certification(self.data, self.about, seen)
         for name, words in (
             ("certification.pdf", certified),
@@ -90,16 +91,16 @@ class _Maker:
                 "software": self.about.software,
                 "name": self.about.name,
             }
-            files.append(self._print(render_to_string("evidence/statement.html", about), name, self.folder))
+            files.append(self._print(render_to_string("evidence/statement.html", about), name))
         return files
 
-    def _print(self, html: str, name: str, gallery: Path) -> Path:
+    def _print(self, html: str, name: str, *gallery: Path) -> Path:
         page, pdf = self.folder / f"{name}.html", self.folder / name
         page.write_text(html, encoding="utf-8")
         if self._stopped.is_set():
             raise ToolFailed("The report was stopped. Nothing was exported.")
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", PROGRAM, page, pdf, FONTS, gallery],
+        process = self._process = subprocess.Popen(
+            [sys.executable, "-I", PROGRAM, page, pdf, FONTS, *gallery],
             env={  # fonts are stamped with a time: always the same one
                 "PATH": os.defpath,
                 "HOME": str(self.folder),
@@ -112,16 +113,16 @@ class _Maker:
             stderr=subprocess.PIPE,
         )
         try:
-            _, words = self._process.communicate(timeout=LIMIT_S)
+            _, words = process.communicate(timeout=LIMIT_S)
         except subprocess.TimeoutExpired as error:
-            self._process.kill()
-            self._process.communicate()
+            process.kill()
+            process.communicate()
             raise ToolFailed(
                 "The report took too long. Nothing was exported: ask for fewer items."
             ) from error
-        if self._process.returncode != 0:
+        if process.returncode != 0:
             raise ToolFailed(
-                f"The report could not be made (status {self._process.returncode}: "
+                f"The report could not be made (status {process.returncode}: "
                 f"{words[-200:].decode(errors='replace')}). Nothing was exported: try again, and tell your administrator if "
                 "it stays so."
             )
