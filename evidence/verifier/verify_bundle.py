@@ -334,7 +334,9 @@ def as_cell(value: Any) -> str:
 
 def moment(text: str) -> datetime:
     """Read a time as the log writes it. Raises ValueError."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    if not TIME.fullmatch(text):
+        raise ValueError("a time of another form")
+    return datetime.fromisoformat(text[:-1] + "+00:00")
 
 
 # --- Proofs: the tree (RFC 6962, RFC 9162) and the map (docs/custody-log.md) ------------------------------------
@@ -730,9 +732,7 @@ class Given:
     policy: Policy | None = None
     received: datetime | None = None
     known: list[tuple[str, Note]] = field(default_factory=list)
-    links: list[dict] = field(
-        default_factory=list
-    )  # consistency proofs, as `custody prove consistency` prints them
+    links: list[dict] = field(default_factory=list)  # what `custody prove consistency` printed
     authorities: list[x509.Certificate] = field(default_factory=list)
     language: str = "en"
 
@@ -1044,9 +1044,8 @@ class Check:
         def close() -> None:
             if here:
                 need(number == here["events"], "end-changed", here["subject"], number, here["events"])
-                need(
-                    tip == here["tip"], "differs", event_of((here["subject"], number)), f"{LOG}subjects.json"
-                )
+                last = here["subject"], number
+                need(tip == here["tip"], "differs", event_of(last), f"{LOG}subjects.json")
                 tips[here["subject"]] = number, tip
 
         for where, raw in self._lines(f"{LOG}events.jsonl", MAX_EVENT + 1):
@@ -1070,21 +1069,13 @@ class Check:
         close()
         need(next(listed, None) is None, "left-out", f"{LOG}events.jsonl")
         if signed := self.statement:
-            need(
-                (len(hashes), len(tips)) == (signed["events"], signed["subjects"]),
-                "differs",
-                f"{LOG}events.jsonl",
-                STATEMENT,
-            )
-            need(f"case:{signed['case']['id']}" in tips, "no-event", f"case:{signed['case']['id']}")
-            request = self.kept.get((f"bundle:{signed['bundle']}", 1), {"type": ""})
+            amounts, case = (signed["events"], signed["subjects"]), f"case:{signed['case']['id']}"
+            need((len(hashes), len(tips)) == amounts, "differs", f"{LOG}events.jsonl", STATEMENT)
+            need(case in tips, "no-event", case)
+            place = f"bundle:{signed['bundle']}", 1
+            request = self.kept.get(place, {"type": ""})
             need(request["type"] == "bundle.requested", "no-event", "bundle.requested")
-            need(
-                request["payload"]["set"]["key"] == signed["key"],
-                "differs",
-                STATEMENT,
-                Say("event", (1, f"bundle:{signed['bundle']}")),
-            )
+            need(request["payload"]["set"]["key"] == signed["key"], "differs", STATEMENT, event_of(place))
         self.hashes, self.tips = hashes, tips
         return Say("events-found", (len(hashes), len(tips)))
 
@@ -1115,12 +1106,10 @@ class Check:
         known = [k for k in self.given.keys if k.name == note.origin and k != key]
         known += [k for k in self.given.policy.logs if k.name == note.origin] if self.given.policy else []
         for other in known:
-            if other.type == ML_DSA and other.name == note.origin:
+            if other.type == ML_DSA:
                 need(self._holds(note, other) is not None, "not-signed", other.id.hex())
-        others = {(name, identity) for name, identity, _ in note.lines} - {
-            (k.name, k.id) for k in (key, *known)
-        }
-        if others:
+        checked = {(k.name, k.id) for k in (key, *known)}
+        if others := {(name, identity) for name, identity, _ in note.lines} - checked:
             self.remark("lines-not-checked", len(others))
         for name, kept in self.given.known:
             self._compare(name, kept, note, key)
@@ -1142,9 +1131,7 @@ class Check:
             self.add(CouldNotCheck("known-other-log", name, kept.origin))
         elif kept.size == note.size and kept.root != note.root:
             self.bad("fork", name, note.size)
-        elif self._holds(kept, key) is None and not any(
-            self._holds(kept, k) is not None for k in self.given.keys
-        ):
+        elif all(self._holds(kept, each) is None for each in (key, *self.given.keys)):
             self.add(CouldNotCheck("known-key", name))
         elif kept.size == note.size:
             self.remark("known-same", name)
@@ -1173,7 +1160,7 @@ class Check:
         need(logs or not policy.logs, "policy-log", note.origin)
         made = moment(self._signed("created"))
         reference, counted, told = max(made, self.given.received or made).timestamp(), set(), []
-        for name, key in policy.witnesses.items():
+        for label, key in policy.witnesses.items():
             at = self._holds(note, key)
             if at is None:
                 continue
@@ -1182,16 +1169,12 @@ class Check:
             elif policy.greatest_age is not None and reference - at > policy.greatest_age:
                 self.remark("cosignature-old", key.name, utc(at), policy.greatest_age)
             else:
-                counted.add(name)
+                counted.add(label)
                 told.append(f"{key.name} {utc(at)}")
         quorum = policy.quorum or b"none"
-        need(
-            quorum == b"none" or policy.met(quorum, counted),
-            "quorum",
-            quorum.decode(errors="replace"),
-            len(counted),
-        )
-        return Say("witnesses-found", (quorum.decode(errors="replace"), len(told), "; ".join(told)))
+        met, name = quorum == b"none" or policy.met(quorum, counted), quorum.decode(errors="replace")
+        need(met, "quorum", name, len(counted))
+        return Say("witnesses-found", (name, len(told), "; ".join(told)))
 
     def _signed(self, name: str) -> Any:
         """What the signed statement says."""
@@ -1270,9 +1253,8 @@ class Check:
         for packed in order:
             time = packed >> 32 & 2**64 - 1
             if time < latest - margin:
-                self.bad(
-                    "back-dated", event_of(places[packed & 2**32 - 1]), utc(time / 1e6), utc(latest / 1e6)
-                )
+                place = places[packed & 2**32 - 1]
+                self.bad("back-dated", event_of(place), utc(time / 1e6), utc(latest / 1e6))
             latest = max(latest, time)
         made = (moment(self._signed("created")) - EPOCH) / MICROSECOND
         need(latest <= made + margin, "statement-back-dated", utc(latest / 1e6), self._signed("created"))
@@ -1292,16 +1274,10 @@ class Check:
         proved = included(sha(b"\x00", text), position, note.size, path_of(stated["proof"]), note.root)
         need(proved and len(text) <= MAX_EVENT, "not-in-log", name, position)
         said = event["payload"]
-        need(
-            {"size": said["size"], "root": said["root"]} == pinned and said["size"] <= position,
-            "differs",
-            name,
-            STATEMENT,
-        )
+        same = {"size": said["size"], "root": said["root"]} == pinned and said["size"] <= position
+        need(same, "differs", name, STATEMENT)
         key, root = load_der_public_key(b64(said["key"])), bytes.fromhex(said["root"])
-        if not (
-            isinstance(key, rsa.RSAPublicKey) and key.key_size == 2048 and key.public_numbers().e == 65_537
-        ):
+        if not isinstance(key, rsa.RSAPublicKey) or (key.key_size, key.public_numbers().e) != (2048, 65_537):
             raise Bad("form", name)
         rows = self._values(f"{LOG}completeness.jsonl")
         nothing: tuple[Say, dict[str, Any]] = line_of(0, ""), {}

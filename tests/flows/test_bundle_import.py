@@ -16,7 +16,7 @@ from archive.errors import BadInput, NotAllowed, StorageFull
 from archive.models import Acquisition, Claim, CustodyEvent, Item
 from evidence import bundle, importing, report
 from tests import cast
-from tests.flows.bundles import blank, rows, statement
+from tests.flows.bundles import blank, check, rows, statement
 from tests.unit.evidence.test_bagcheck import make, packed_bag
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -103,7 +103,7 @@ def test_a_bag_in_a_zip_gives_the_same_items(case, bag, tmp_path):
     assert again.record.pk == first.record.pk and len(events(case)) == 2
 
 
-def test_a_bundle_of_ours_is_verified_and_its_history_is_kept_apart(case, ours):
+def test_a_bundle_of_ours_is_verified_and_its_history_is_kept_apart(case, ours, tmp_path):
     done = take(case, ours, keys=[bundle.fingerprint()])
     told = rows(ours, "metadata/items")
     assert (done.checked.answer, done.checked.verifier) == ("good", "good")
@@ -121,6 +121,15 @@ def test_a_bundle_of_ours_is_verified_and_its_history_is_kept_apart(case, ours):
     assert {"signature/statement.json", "data/custody/events.jsonl"} <= kept
     assert not any(name.startswith("data/originals") for name in kept)
     assert verify().answer == "good"
+    again = tmp_path / "put together again"
+    with vault.open(done.record.sha256) as stored, zipfile.ZipFile(stored) as record:
+        record.extractall(again)
+    for acquisition in Acquisition.objects.filter(item__in=done.new).select_related("item"):
+        place = again / acquisition.path.removeprefix(f"{ours.name}/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with vault.open(acquisition.item.sha256) as stored:
+            place.write_bytes(stored.read())
+    assert check(again, tmp_path)[0] == 0
 
 
 def test_without_a_key_it_is_said_that_nobody_checked_who_signed(case, ours):
