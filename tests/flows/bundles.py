@@ -9,7 +9,7 @@ from pathlib import Path
 from evidence import bundle
 
 
-def blank(self, html: str, name: str, gallery: Path) -> Path:
+def blank(self, html: str, name: str, *gallery: Path) -> Path:
     """A file in the place of one that was printed, which takes seconds."""
     (self.folder / name).write_bytes(b"%PDF-1.4\n%%EOF\n")
     return self.folder / name

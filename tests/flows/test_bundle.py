@@ -54,7 +54,7 @@ def printed():
     """Asked for by tests that read the pages."""
 
 
-def blank(self, html: str, name: str, gallery: Path) -> Path:
+def blank(self, html: str, name: str, *gallery: Path) -> Path:
     """A file in the place of one that was printed."""
     (self.folder / name).write_bytes(b"%PDF-1.4\n%%EOF\n")
     return self.folder / name
