@@ -25,7 +25,7 @@ from archive.vault import Progress, SecondCopy, Unreachable, Vault, silent
 
 log = logging.getLogger("amparo.fixity")
 
-GOOD, BAD, UNREAD = Blob.Fixity.GOOD, Blob.Fixity.BAD, Blob.Fixity.UNREAD
+GOOD, BAD, UNREAD = Blob.Fixity("good"), Blob.Fixity("bad"), Blob.Fixity("unread")
 AGAIN_AFTER = timedelta(days=1)  # what could not be read is asked for again
 COPY_WITHIN = timedelta(hours=1)  # a second copy is there by then, unless something is wrong
 SETTLED_AFTER = timedelta(hours=1)

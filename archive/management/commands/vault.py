@@ -80,7 +80,7 @@ class Command(Base):
         new_key.add_argument("file", type=Path)
 
     def work(self, *, act: str, **options: Any) -> None:
-        {
+        acts: dict[str, Callable[..., None]] = {
             "audit": self._audit,
             "restore": self._restore,
             "copy": self._copy,
@@ -88,7 +88,8 @@ class Command(Base):
             "orphans": self._orphans,
             "rotate": self._rotate,
             "new-key": self._new_key,
-        }[act](**options)
+        }
+        acts[act](**options)
 
     def _audit(
         self, *, all: bool, older_than: int | None, limit: int | None, rate: int | None, **_: Any
