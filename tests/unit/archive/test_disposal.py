@@ -1,6 +1,7 @@
 """Disposal: one person asks, another approves, a worker destroys, the certificate and the history stay."""
 
 import json
+import threading
 from datetime import timedelta
 
 import pytest
@@ -351,3 +352,41 @@ def test_a_disposal_waits_for_a_step_that_works_on_the_item(people):
     Job.objects.filter(pk=row.pk).update(run_after=timezone.now())
     jobs.run_waiting("archive.dispose")
     assert not there(item.sha256)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_takes_in_the_same_bytes_meanwhile_waits_and_is_told(monkeypatch):
+    """Stored before the bytes went, registered while they go: the row of the blob is the lock."""
+    asker, lawyer, other = cast.person("researcher"), cast.person("legal"), cast.case()
+    case = cast.case(owner=asker)
+    cast.share(case, lawyer, access.MANAGE)
+    data = cast.jpeg(seed=981)
+    item = cast.acquire(case, data).item
+    found = disposal.request(case=case, actor=cast.signed_in(asker), items=[item.pk], **WHY)
+    disposal.approve(disposal=found, actor=cast.signed_in(lawyer))
+    stored = vault.put(cast.io.BytesIO(data))
+    real, told = vault.destroy, []
+
+    def register() -> None:
+        try:
+            origin = ingest.Origin("command", "test", "again.jpg")
+            ingest.register(case=other, actor=Actor.operator(), stored=stored, origin=origin)
+        except Conflict as error:
+            told.append(error.sentence)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=register)
+
+    def destroy(sha256: str) -> bool:
+        if not thread.ident:
+            thread.start()
+            thread.join(timeout=0.5)
+            assert thread.is_alive(), "it did not wait"
+        return real(sha256)
+
+    monkeypatch.setattr(vault, "destroy", destroy)
+    jobs.run_waiting("archive.dispose")
+    thread.join(timeout=30)
+    assert told and "send them again" in told[0]
+    assert not Item.objects.filter(case=other).exists() and not there(item.sha256)
