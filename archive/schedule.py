@@ -19,7 +19,7 @@ GRACE = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Standing:
-    """How one duty stands. `overdue`: it should have been done by now, and was not."""
+    """How one duty stands. `overdue`: it should have been done by now, was not, and no worker is at it."""
 
     name: str
     every: timedelta
@@ -86,11 +86,14 @@ def standings(now: datetime | None = None) -> list[Standing]:
     """How each duty stands, in the order in which they were declared."""
     now = now or timezone.now()
     rows = {row.name: row for row in Duty.objects.filter(name__in=DUTIES)}
-    return [_standing(name, every, rows.get(name), now) for name, every in DUTIES.items()]
+    held = Job.objects.filter(name__in=DUTIES, state=Job.State.RUNNING, lease_until__gt=now)
+    at_it = set(held.values_list("name", flat=True))
+    return [_standing(name, every, rows.get(name), now, name in at_it) for name, every in DUTIES.items()]
 
 
-def _standing(name: str, every: timedelta, row: Duty | None, now: datetime) -> Standing:
+def _standing(name: str, every: timedelta, row: Duty | None, now: datetime, at_it: bool) -> Standing:
     if row is None:  # no worker has started since this duty exists
         return Standing(name, every, None, None, "", overdue=False)
-    overdue = now - (row.done_at or row.known_since) > every + max(every, GRACE)
+    late = now - (row.done_at or row.known_since) > every + max(every, GRACE)
+    overdue = late and not at_it  # one that takes long is still being done
     return Standing(name, every, row.done_at, row.failed_at, row.error, overdue)

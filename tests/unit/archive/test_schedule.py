@@ -66,6 +66,13 @@ def test_one_that_did_not_run_is_seen(hourly):
     schedule.tick(now)
     assert not standing(now + HOUR).overdue
     assert standing(now + 2 * HOUR + timedelta(minutes=1)).overdue
+    (held,) = jobs.claim("test.hourly")
+    later = held.lease_until - timedelta(seconds=1)
+    Duty.objects.update(known_since=later - 3 * HOUR)
+    assert not standing(later).overdue, "a worker is at it"
+    assert standing(held.lease_until + HOUR).overdue, "it died"
+    jobs.fail(held, "died")
+    Job.objects.update(state="queued")
     jobs.run_waiting("test.hourly")
     assert standing().done_at is not None and not standing(now + HOUR).overdue
 
