@@ -44,6 +44,10 @@ def bring(sha256: str, second: SecondCopy, *, actor: Actor, progress: Progress =
         raise
     now = timezone.now()
     with transaction.atomic(durable=True):
+        Blob.objects.select_for_update().get(pk=sha256)
+        if not Blob.objects.expected().filter(pk=sha256).exists():  # a disposal came between
+            second.vault.destroy(sha256)
+            return False
         known = Blob.objects.filter(pk=sha256, copied_at=None)
         if known.update(copied_at=now, copy_fixity=fixity.GOOD, copy_checked_at=now):
             for subject in fixity.chains(sha256, originals_only=True):

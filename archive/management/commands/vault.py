@@ -179,7 +179,7 @@ class Command(Base):
         held = vault.default_vault()
         act = "read back" if all else "opened"
         counts = {"good": 0, "bad": 0, "could not check": 0}
-        rows = Blob.objects.order_by("sha256").values_list("sha256", "size")
+        rows = Blob.objects.expected().order_by("sha256").values_list("sha256", "size")
         total = rows.count()
         known = set()
 
@@ -223,7 +223,7 @@ class Command(Base):
         from archive.models import Blob
 
         count = 0
-        for name in vault.orphans(Blob.objects.values_list("sha256", flat=True).iterator()):
+        for name in vault.orphans(Blob.objects.expected().values_list("sha256", flat=True).iterator()):
             self.stdout.write(name)
             count += 1
         self.stderr.write(

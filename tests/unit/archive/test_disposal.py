@@ -5,10 +5,11 @@ import threading
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from archive import access, cases, disposal, holds, ingest, jobs, vault, viewing
+from archive import access, cases, copies, disposal, holds, ingest, jobs, vault, viewing
 from archive.custody import Actor
 from archive.custody.log import recording
 from archive.custody.verify import verify
@@ -390,3 +391,43 @@ def test_whoever_takes_in_the_same_bytes_meanwhile_waits_and_is_told(monkeypatch
     thread.join(timeout=30)
     assert told and "send them again" in told[0]
     assert not Item.objects.filter(case=other).exists() and not there(item.sha256)
+
+
+# --- the second copy, and the check of the whole vault ------------------------------------------------------------
+
+
+def test_the_second_copy_goes_too_and_none_is_written_afterwards(people, instance, settings, tmp_path):
+    settings.SECOND_COPY = str(tmp_path / "second")
+    second = copies.set_up()
+    item = cast.item(people.case)
+    copies.copy_missing(actor=Actor.system())
+    second.vault.open(item.sha256).close()
+    carried_out(people, item)
+    with pytest.raises(Missing):
+        second.vault.open(item.sha256)
+    assert copies.copy_missing(actor=Actor.system()) == copies.Copied(0, 0, [])
+
+
+def test_a_copy_that_was_being_written_is_taken_away_again(people, instance, settings, tmp_path, monkeypatch):
+    settings.SECOND_COPY = str(tmp_path / "second")
+    second = copies.set_up()
+    item = cast.item(people.case)
+    real = second.bring
+
+    def bring(sha256: str, **options) -> bool:
+        written = real(sha256, **options)
+        carried_out(people, item)
+        held = tmp_path / "second" / second.held.name_of(sha256)[:2] / second.held.name_of(sha256)
+        held.write_bytes(b"written after the disposal looked here")
+        return written
+
+    monkeypatch.setattr(second, "bring", bring)
+    assert copies.bring(item.sha256, second, actor=Actor.system()) is False
+    assert next(second.vault.storage.names(), None) is None
+
+
+def test_the_vaults_check_misses_nothing_that_was_disposed_of(people, capsys):
+    item = cast.item(people.case)
+    carried_out(people, item)
+    call_command("vault", "check")
+    assert "Answer: good." in capsys.readouterr().out
