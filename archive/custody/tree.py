@@ -25,12 +25,13 @@ class Head:
         self._peaks.append(node)
         self.size += 1
 
-    def root(self) -> bytes:
-        """Root over all leaves so far."""
-        if not self._peaks:
+    def root(self, after: bytes | None = None) -> bytes:
+        """Root over all leaves so far; and over a smaller subtree `after` them, if one is given."""
+        peaks = self._peaks if after is None else [*self._peaks, after]
+        if not peaks:
             return EMPTY_ROOT
-        node = self._peaks[-1]
-        for left in reversed(self._peaks[:-1]):
+        node = peaks[-1]
+        for left in reversed(peaks[:-1]):
             node = hashlib.sha256(b"\x01" + left + node).digest()
         return node
 

@@ -2,12 +2,14 @@
 
 import json
 import sys
+import traceback
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError
+from django.db import DatabaseError
 
 from archive.custody import Actor
 from archive.management.base import Command as Base
@@ -26,6 +28,19 @@ class Command(Base):
             "verify", help="walk all events; exit 0 good, 1 bad, 3 could not check everything"
         )
         verify.add_argument("--known", type=Path, help="a checkpoint that was kept elsewhere")
+        verify.add_argument(
+            "--policy",
+            type=Path,
+            help="a tlog-policy file: who must have cosigned (default: the instance's own)",
+        )
+        verify.add_argument(
+            "--jobs", type=int, metavar="N", help="processes that share the work (default: all cores)"
+        )
+        verify.add_argument(
+            "--resume",
+            action="store_true",
+            help="go on after an interrupted run; all is read and hashed again",
+        )
         verify.add_argument("--json", action="store_true", help="print the report as JSON")
         checkpoint = commands.add_parser("checkpoint", help="sign the head (Ed25519) and print it")
         checkpoint.add_argument("--out", type=Path, help="also write it to this file, to be kept elsewhere")
@@ -64,15 +79,30 @@ class Command(Base):
     def work(self, *, act: str, **options: Any) -> None:
         getattr(self, act.replace("-", "_"))(**options)
 
-    def verify(self, *, known: Path | None, json: bool, **_: Any) -> None:
-        """Print what was checked and found."""
+    def verify(
+        self,
+        *,
+        known: Path | None,
+        policy: Path | None,
+        jobs: int | None,
+        resume: bool,
+        json: bool,
+        **_: Any,
+    ) -> None:
+        """Print what was checked and found. Whatever stops it is `could not check`, never `good`."""
         from archive.custody.verify import verify
 
         def progress(count: int) -> None:
             if sys.stderr.isatty():
                 self.stderr.write(f"\r{count:,} events", ending="")
 
-        report = verify(known=_read(known) if known else "", progress=progress)
+        texts = {"known": _read(known) if known else "", "policy": _read(policy) if policy else ""}
+        try:
+            report = verify(**texts, jobs=jobs, resume=resume, progress=progress)
+        except (DatabaseError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            traceback.print_exc()
+            self.stdout.write(f"COULD NOT CHECK  It stopped: {error}\nAnswer: could not check.")
+            sys.exit(EXIT["could not check"])
         if json:
             self.stdout.write(_as_json(report))
         else:
@@ -83,7 +113,8 @@ class Command(Base):
     def _print(self, report: Any) -> None:
         self.stdout.write(
             f"{report.events:,} events of {report.subjects:,} subjects, {report.pending:,} pending; "
-            f"{report.checkpoints:,} checkpoints; {report.openings:,} openings; {report.rows:,} rows."
+            f"{report.checkpoints:,} checkpoints, {report.cosignatures:,} cosignatures, {report.timestamps:,} timestamps; "
+            f"{report.tiles:,} tiles; {report.maps:,} maps; {report.openings:,} openings; {report.rows:,} rows."
         )
         for fault in report.faults:
             more = report.counts[fault.kind] - 1
@@ -213,7 +244,15 @@ def _as_json(report: Any) -> str:
             "answer": report.answer,
             "events": report.events,
             "pending": report.pending,
+            "subjects": report.subjects,
             "checkpoints": report.checkpoints,
+            "cosignatures": report.cosignatures,
+            "timestamps": report.timestamps,
+            "tiles": report.tiles,
+            "maps": report.maps,
+            "openings": report.openings,
+            "rows": report.rows,
+            "seconds": report.seconds,
             "faults": [vars(fault) for fault in report.faults],
             "counts": dict(report.counts),
             "unchecked": report.unchecked,

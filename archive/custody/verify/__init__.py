@@ -1,0 +1,300 @@
+"""Check the whole custody log and name the first fault of each kind.
+
+Steps (the same numbers stand in docs/custody-log.md):
+ 1. every event's bytes are canonical and hash to the stored hash; the searchable columns repeat them
+ 2. every subject's chain: numbers 1, 2, 3 ...; each names the hash of the one before; the tip is the last
+ 3. the global order: positions 0, 1, 2 ... without gaps; a subject's events in the order of their numbers
+ 4. the tree: stored tiles hold the hashes of the events, and of the tiles below
+ 5. checkpoints: signed by the log's keys; the root over the events they cover is the root they state
+ 6. confirmations from outside: cosignatures and timestamps hold; the policy is satisfied
+ 7. time: the clock did not run backwards; no event is older or younger than an outside confirmation allows
+ 8. the map: its versions stand in events; the newest is what the events add up to
+ 9. openings: each stored value is what its event commits to
+10. rows: what a record's events add up to is the row as it stands today; so are the roles that people have
+
+Three answers: good, bad, could not check.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from archive.custody.verify import pool as pools
+from archive.custody.verify.events import RANGE, Checker, judge_time
+from archive.custody.verify.heads import TOLERANCE, Heads, check_heads
+from archive.custody.verify.maps import Files, check_map
+from archive.custody.verify.openings import Fold
+from archive.custody.verify.reader import Reader, event_columns, one_moment
+from archive.custody.verify.report import Fault, Report, take
+from archive.custody.verify.rows import Rows
+from archive.custody.verify.state import State
+from archive.custody.verify.tree import Whole, integrated_size
+from archive.models import Checkpoint, MapHead
+
+__all__ = ["Fault", "Progress", "Report", "verify", "verify_subject"]
+
+Progress = Callable[[int], None]
+CHUNK = 2_000
+
+
+def verify(
+    *,
+    known: str = "",
+    public_key: bytes | None = None,
+    policy: str = "",
+    progress: Progress | None = None,
+    jobs: int | None = None,
+    resume: bool = False,
+) -> Report:
+    """Check everything; never raises for a lie, only for a database that cannot be read.
+
+    `known` is a checkpoint kept elsewhere, whole text; `public_key` (32 bytes) the Ed25519 key that the log's
+    checkpoints must be signed with, else the instance's own; `policy` the text of a tlog-policy file, else that of the
+    settings. `jobs` processes share the work (as many as there are cores; a small log needs none). With `resume`,
+    ranges that an interrupted run found good or bad are not checked again if they are as they were.
+    """
+    report = Report()
+    jobs = _jobs(jobs)
+    with pools.opened(jobs) as pool:
+        reader = pool.reader
+        integrated = integrated_size(reader)
+        heads = check_heads(report, known=known, public_key=public_key, policy=policy, integrated=integrated)
+        began = time.perf_counter()
+        log = _Log(report, pool, heads, integrated)
+        log.check(State(resume=resume), progress)
+        report.seconds["log"] = time.perf_counter() - began
+        began = time.perf_counter()
+        if log.complete:
+            check_map(report, reader, log.maps, log.files)
+        report.seconds["map"] = time.perf_counter() - began
+        began = time.perf_counter()
+        _check_rows(report, pool, log.end, progress)
+        report.seconds["rows"] = time.perf_counter() - began
+    _say_unopened(report)
+    return report
+
+
+def verify_subject(name: str) -> Report:
+    """Check one subject's chain, openings and rows (steps 1, 2, 9 and 10). The rest needs `verify`."""
+    report = Report()
+    with one_moment():
+        reader = Reader()
+        checker, rows = Checker(reader), Rows(report)
+        number = 0
+        while found := reader.rows(
+            f"SELECT p.position, {event_columns(reader)} FROM archive_custodyevent e "
+            "LEFT JOIN archive_custodyposition p ON p.event_id = e.id "
+            f"WHERE e.subject = %s AND e.number > {number:d} ORDER BY e.number LIMIT {CHUNK:d}",
+            [name],
+        ):
+            number = found[-1][3]
+            checker.take(found)
+            fold = Fold(reader, rows.models)
+            fold.take(found)
+            rows.take(fold.told())
+        checker.link_firsts()
+        take(report, checker.found.told())
+        _tips(report, reader, name)
+        rows.compare(only=name)
+    _say_unopened(report)
+    return report
+
+
+def _jobs(wanted: int | None) -> int:
+    """As many processes as were asked for, and no more than there are ranges to share."""
+    reader = Reader()
+    top = reader.one("SELECT MAX(position) FROM archive_custodyposition") or 0
+    return max(1, min(wanted or os.cpu_count() or 1, top // RANGE + 1))
+
+
+def _say_unopened(report: Report) -> None:
+    if report.unopened:
+        report.unchecked.append(f"{report.unopened} commitments whose openings are no longer there")
+    if report.destroyed:
+        report.remarks.append(
+            f"{report.destroyed} openings were destroyed under a certificate; what they held is gone, nothing is missing"
+        )
+
+
+class _Log:
+    """Steps 1 to 5 and 7 over all events: ranges in parallel, then what is pending, then the whole."""
+
+    def __init__(self, report: Report, pool: pools.Pool, heads: Heads, integrated: int) -> None:
+        self.report, self.pool, self.reader = report, pool, pool.reader
+        self.heads, self.integrated, self.spans = heads, integrated, heads.spans()
+        self.end = (self.reader.one("SELECT MAX(position) FROM archive_custodyposition") or -1) + 1
+        if self.end == 0 and self.reader.one("SELECT COUNT(*) FROM archive_custodyposition"):
+            self.end = 1
+        self.files = Files(self._map_size())
+        self.maps: dict[int, tuple[int | None, Any]] = {}
+        self.told: dict[tuple[Any, Any], str] = {}  # size and root of the checkpoints that events tell of
+        self.complete = True
+
+    def _map_size(self) -> int:
+        newest = MapHead.objects.order_by("-size").first()
+        return newest.size if newest else 0
+
+    def check(self, state: State, progress: Progress | None) -> None:
+        """Check all of it."""
+        tolerance = int(TOLERANCE.total_seconds())
+        whole = Whole(
+            self.reader, signed=self.heads.signed, integrated=self.integrated, tolerance_s=tolerance
+        )
+        tasks = [self._task(start, tolerance) for start in range(0, self.end, RANGE)]
+        asked = [task | {"mark": state.mark(task)} for task in tasks]
+        spared = 0
+        for task, answer in zip(tasks, self.pool.answers(asked), strict=True):
+            if answer is None:
+                self.complete = False
+                self.report.unchecked.append(
+                    f"positions {task['start']} to {task['end'] - 1}: the process that checked them ended"
+                )
+                continue
+            if answer.get("same"):
+                answer, spared = state.answer(task), spared + task["end"] - task["start"]
+            elif len(tasks) > 1:
+                state.keep(task, answer)
+            take(self.report, answer)
+            self._note(answer["noted"])
+            if self.complete:
+                whole.take(answer)
+            if progress:
+                progress(self.report.events)
+        if spared:
+            self.report.remarks.append(
+                f"{spared:,} events are as they were when an interrupted run checked them: they were read and hashed "
+                "again, and the rest of that run's answer is trusted."
+            )
+        if self.complete:
+            whole.end(self._there())
+            take(self.report, whole.found.told())
+            state.done()
+        self._pending()
+        self._marks()
+        _tips(self.report, self.reader)
+        self._checkpoints()
+
+    def _task(self, start: int, tolerance: int) -> dict[str, Any]:
+        end = min(start + RANGE, self.end)
+        first = max((i for i, span in enumerate(self.spans) if span.start <= start), default=0)
+        return {
+            "what": "log",
+            "start": start,
+            "end": end,
+            "sizes": sorted({size for _, size, _ in self.heads.signed if start < size <= end}),
+            "spans": [list(span) for span in self.spans[first:] if span.start < end],
+            "integrated": self.integrated if start < self.integrated < end else min(self.integrated, end),
+            "tolerance_s": tolerance,
+        }
+
+    def _note(self, noted: list[list[Any]]) -> None:
+        """What the events say of checkpoints, maps and files."""
+        for kind, position, digest, place, payload in noted:
+            if kind == "item.stored":
+                self.files.take(position, digest, payload)
+                continue
+            try:
+                if kind == "system.map_root":
+                    self.maps[int(payload["size"])] = (position, payload)
+                else:
+                    self.told[payload["size"], payload["root"]] = place
+            except (ValueError, KeyError, TypeError):
+                self.report.add("altered event", place, "it does not say what was signed")
+
+    def _there(self) -> int:
+        return self.reader.one("SELECT COUNT(*) FROM archive_custodyposition")
+
+    def _pending(self) -> None:
+        """Events without a position, in the order of recording."""
+        last = 0
+        checker = Checker(self.reader)
+        while rows := self.reader.rows(
+            f"SELECT NULL, {event_columns(self.reader)} FROM archive_custodypending q "
+            f"JOIN archive_custodyevent e ON e.id = q.event_id WHERE e.id > {last:d} "
+            f"AND NOT EXISTS (SELECT 1 FROM archive_custodyposition p WHERE p.event_id = e.id) "
+            f"ORDER BY e.id LIMIT {CHUNK:d}"
+        ):
+            last = rows[-1][1]
+            checker.take(rows)
+            self.report.pending += len(rows)
+            for when, row in zip(checker.times, rows, strict=True):
+                judge_time(checker.found, self.spans[-1]._replace(latest=""), when, row)
+        checker.link_firsts()
+        take(self.report, checker.found.told())
+        self._note(checker.noted)
+
+    def _marks(self) -> None:
+        """Step 3: each event has a position or is pending, never both, never neither."""
+        both = self.reader.one(
+            "SELECT COUNT(*) FROM archive_custodypending q JOIN archive_custodyposition p ON p.event_id = q.event_id"
+        )
+        all_of_them = self.reader.one("SELECT COUNT(*) FROM archive_custodyevent")
+        neither = abs(all_of_them - self.report.events) if self.complete else 0
+        if both or neither:
+            self.report.add(
+                "lost pending mark", "the sequencer's list", f"{neither + both} events are not as it says"
+            )
+
+    def _checkpoints(self) -> None:
+        """Step 5: a checkpoint that an event tells of is there."""
+        there = set(Checkpoint.objects.values_list("size", "root"))
+        for checkpoint, place in self.told.items():
+            if checkpoint not in there:
+                self.report.add("missing checkpoint", place, "the checkpoint that it tells of is gone")
+
+
+def _tips(report: Report, reader: Reader, name: str = "") -> None:
+    """Step 2: the stored tip of each chain is its last event, and as many events stand before it as it says."""
+    only, values = (" WHERE subject = %s", [name]) if name else ("", [])
+    report.subjects += reader.one(f"SELECT COUNT(DISTINCT subject) FROM archive_custodyevent{only}", values)
+    among = " AND s.name = %s" if name else ""
+    for subject, length, count, top in reader.rows(
+        "SELECT s.name, s.length, COALESCE(c.n, 0), COALESCE(c.top, 0) FROM archive_custodysubject s "
+        f"LEFT JOIN (SELECT subject, COUNT(*) AS n, MAX(number) AS top FROM archive_custodyevent{only} GROUP BY subject) c "
+        "ON c.subject = s.name LEFT JOIN archive_custodyevent e ON e.subject = s.name AND e.number = s.length "
+        "WHERE (COALESCE(c.n, 0) <> s.length OR COALESCE(c.top, 0) <> s.length OR COALESCE(e.hash, '') <> s.tip)"
+        f"{among}",
+        values * 2,
+    ):
+        if top < length or (count < length and top == length):
+            report.add("missing event", subject, f"its chain has {count} events; {length} were recorded")
+        elif not (length == count == top == 0):
+            report.add("altered tip", subject, "the stored tip of its chain is not its last event")
+    among = " AND c.subject = %s" if name else ""
+    for (subject,) in reader.rows(
+        "SELECT DISTINCT c.subject FROM archive_custodyevent c LEFT JOIN archive_custodysubject s ON s.name = c.subject "
+        f"WHERE s.id IS NULL{among}",
+        values,
+    ):
+        report.add("missing subject", subject, "its chain has events but no stored tip")
+
+
+def _check_rows(report: Report, pool: pools.Pool, end: int, progress: Progress | None) -> None:
+    """Steps 9 and 10."""
+    rows = Rows(report)
+    tasks: list[dict[str, Any]] = [
+        {"what": "openings", "start": at, "end": min(at + RANGE, end), "labels": list(rows.models)}
+        for at in range(0, end, RANGE)
+    ]
+    missed = False
+    for task, answer in zip(tasks, pool.answers(tasks), strict=True):
+        if answer is None:
+            missed = True
+            place = f"positions {task['start']} to {task['end'] - 1}"
+            report.unchecked.append(f"openings of {place}: the process that checked them ended")
+        else:
+            rows.take(answer)
+        if progress:
+            progress(report.events)
+    last = 0
+    while found := pool.reader.rows(
+        f"SELECT NULL, {event_columns(pool.reader)} FROM archive_custodypending q "
+        f"JOIN archive_custodyevent e ON e.id = q.event_id WHERE e.id > {last:d} ORDER BY e.id LIMIT {CHUNK:d}"
+    ):
+        last = found[-1][1]
+        fold = Fold(pool.reader, rows.models)
+        fold.take(found)
+        rows.take(fold.told())
+    if not missed:
+        rows.compare()

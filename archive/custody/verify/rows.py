@@ -1,0 +1,81 @@
+"""Step 10: custody-relevant rows, and the roles that people have, are what their events add up to."""
+
+from collections import defaultdict
+from typing import Any
+
+from django.apps import apps
+
+from archive.custody import erasure
+from archive.custody.canonical import plain
+from archive.custody.verify.openings import WITHHELD, digest
+from archive.custody.verify.report import Report, take
+from archive.models import User
+from archive.models.base import Custodial
+
+CHUNK = 2_000
+
+
+class Rows:
+    """Puts together what ranges of events add up to, then compares."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.models = {m._meta.label_lower: m for m in apps.get_models() if issubclass(m, Custodial)}
+        self.state: dict[str, dict[str, dict[str, bytes]]] = {label: {} for label in self.models}
+        self.roles: dict[str, list[str]] = {}
+
+    def take(self, told: dict[str, Any]) -> None:
+        """The next range's `Fold`."""
+        take(self.report, told)
+        self.roles |= told["roles"]
+        for label, records in told["records"].items():
+            state = self.state[label]
+            for key, (anew, fields) in records.items():
+                if anew:
+                    state.pop(key, None)
+                if fields is not None:
+                    state.setdefault(key, {}).update({n: bytes.fromhex(d) for n, d in fields.items()})
+
+    def compare(self, only: str = "") -> None:
+        """Compare all rows; those of one subject alone are the ones that its events name."""
+        for label, model in self.models.items():
+            folded = self.state[label]
+            rows = model._base_manager.all()
+            if only:
+                rows = rows.filter(pk__in=list(folded))
+            for row in rows.iterator(chunk_size=CHUNK):
+                self.report.rows += 1
+                self._compare_row(f"{label} {row.pk}", row, folded.pop(str(row.pk), None))
+            for key in folded:
+                self.report.add("missing row", f"{label} {key}", "the log says that it exists; it is gone")
+        if only in ("", "system:main"):
+            self._compare_roles()
+        if not only:
+            for place, sentence in erasure.faults():
+                self.report.add("unrecorded erasure", place, sentence)
+
+    def _compare_roles(self) -> None:
+        """Membership of groups is no row of ours, but what it gives is access."""
+        held: dict[str, list[str]] = defaultdict(list)
+        pairs = User.groups.through.objects.order_by("group__name").values_list("user_id", "group__name")
+        for person, role in pairs:
+            held[str(person)].append(role)
+        for person in held.keys() | self.roles.keys():
+            if held.get(person, []) != self.roles.get(person, []):
+                self.report.add("altered roles", f"person {person}", "their roles are not what the log says")
+
+    def _compare_row(self, place: str, row: Any, folded: dict[str, bytes] | None) -> None:
+        if folded is None:
+            self.report.add("unrecorded row", place, "no event of the log made it")
+            return
+        for name in (*row.recorded, *row.private):
+            column = row._meta.get_field(name)
+            value = plain(column.value_from_object(row))
+            # A column younger than the row's events holds its default until an event says otherwise.
+            stated = folded[name].hex() if name in folded else digest(plain(column.get_default()))
+            if stated == WITHHELD and value not in ("", None):
+                self.report.add("missing opening", place, f"its field {name} can no longer be compared")
+            elif stated not in (digest(value), WITHHELD):
+                self.report.add(
+                    "altered row", place, f"its field {name} is not what the last event about it says"
+                )

@@ -1,0 +1,218 @@
+"""`custody verify` in several processes, stopped and resumed; and what it says of tree, map and time."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.management import call_command
+from django.db import transaction
+
+from archive.custody import Actor
+from archive.custody import verify as verifying
+from archive.custody.canonical import canonical
+from archive.custody.log import record
+from archive.custody.publish import publish
+from archive.custody.sequence import advance
+from archive.custody.verify import pool, state, verify
+from archive.custody.verify.maps import sparse_root
+from archive.models import CustodyEvent, CustodyPosition, CustodyTile, MapEntry, MapHead, MapPage
+from tests import cast
+from tests.superuser import superuser
+
+SYSTEM = Actor.system("test")
+
+
+def append(subject: str, count: int = 1, **options) -> None:
+    with transaction.atomic():
+        for number in range(count):
+            record(subject, event="system.fixity_failed", actor=SYSTEM, payload={"n": number}, **options)
+
+
+def kinds(**options) -> set[str]:
+    return {fault.kind for fault in verify(**options).faults}
+
+
+# --- several processes --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ranges(monkeypatch):
+    """A log of three ranges, committed, so that other processes see it."""
+    monkeypatch.setattr(verifying, "RANGE", 256)
+    cast.item()
+    for name in range(8):
+        append(f"case:{name % 5}", 70)
+    publish(actor=SYSTEM)
+    advance()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_several_processes_find_what_one_finds(ranges):
+    one, many = verify(jobs=1), verify(jobs=3)
+    assert one.answer == many.answer == "good", many
+    assert one.events == many.events > 512
+    assert (one.tiles, one.openings, one.rows) == (many.tiles, many.openings, many.rows)
+    pks = list(CustodyPosition.objects.filter(position__in=[30, 300, 301]).values_list("event_id", flat=True))
+    with superuser() as hand:
+        for pk in pks:
+            hand.put_body(pk, canonical(hand.event(pk) | {"reason": "other"}), rehash=False)
+    one, many = verify(jobs=1), verify(jobs=3)
+    assert one.faults == many.faults and one.counts == many.counts
+    assert one.counts["altered event"] == 3 and "position 30)" in one.faults[0].place
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stopped_run_is_resumed_and_what_changed_meanwhile_is_seen(ranges):
+    def stop(count: int) -> None:
+        if count > 500:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verify(jobs=1, progress=stop)
+    assert state.path().stat().st_mode & 0o777 == 0o600
+    left = state.path().read_text()
+    resumed = verify(jobs=1, resume=True)
+    assert resumed.answer == "good" and "512 events are as they were" in resumed.remarks[0]
+    assert not state.path().exists()
+    state.path().write_text(left)
+    pk = CustodyPosition.objects.get(position=40).event_id
+    with superuser() as hand:
+        hand.put_body(pk, canonical(hand.event(pk) | {"reason": "other"}), rehash=False)
+    resumed = verify(jobs=2, resume=True)
+    assert resumed.answer == "bad" and "256 events are as they were" in resumed.remarks[0]
+    assert "position 40)" in resumed.faults[0].place
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_that_dies_is_no_good_answer(ranges, monkeypatch):
+    monkeypatch.setattr(
+        pool,
+        "START",
+        pool.START.replace(
+            "import main;", "import main; import archive.custody.verify.worker as w; w.work = None;"
+        ),
+    )
+    report = verify(jobs=2)
+    assert report.answer == "could not check"
+    assert "positions 0 to 255: the process that checked them ended" in report.unchecked
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("error", [OSError("the disk is gone"), KeyError("x"), TypeError("y")])
+def test_what_stops_the_command_is_never_good(error, monkeypatch, capsys):
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(verifying, "check_heads", fails)
+    with pytest.raises(SystemExit) as ended:
+        call_command("custody", "verify")
+    assert ended.value.code == 3 and "Answer: could not check." in capsys.readouterr().out
+
+
+# --- tree and map -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def published(db):
+    """A small archive under one checkpoint; what publishing records of itself is after it."""
+    case = cast.case()
+    items = [cast.item(case) for _ in range(3)]
+    publish(actor=SYSTEM)
+    advance()
+    return items
+
+
+def test_a_published_log_is_good_with_tree_and_map(published):
+    report = verify()
+    assert report.answer == "good", report
+    assert report.maps == 1 and report.tiles == CustodyTile.objects.count() and report.checkpoints == 1
+
+
+ALTERATIONS = {
+    "leaf of a tile": ("altered tile", "UPDATE archive_custodytile SET hashes = %s WHERE level = 0", [b"\x00" * 32 * 30]),
+    "no tiles": ("altered tile", "DELETE FROM archive_custodytile", []),
+    "a tile too many": (
+        "altered tile", "INSERT INTO archive_custodytile (level, \"index\", hashes) VALUES (1, 0, %s)", [b"\x00" * 32],
+    ),
+    "entry's number": ("altered map", "UPDATE archive_mapentry SET number = number + 1 WHERE name LIKE 'item:%%'", []),
+    "entry's hash": ("altered map", "UPDATE archive_mapentry SET tip = %s WHERE name LIKE 'file:%%'", ["0" * 64]),
+    "entry's key": ("altered map", "UPDATE archive_mapentry SET key_proof = %s WHERE name LIKE 'case:%%'", [b"x" * 256]),
+    "no entry": ("altered map", "DELETE FROM archive_mapentry WHERE name LIKE 'item:%%'", []),
+    "an entry more": (
+        "altered map",
+        "INSERT INTO archive_mapentry (name, key, key_proof, number, tip) SELECT 'item:none', %s, key_proof, 1, tip "
+        "FROM archive_mapentry WHERE name LIKE 'case:%%'", ["f" * 64],
+    ),
+    "root": ("altered map", "UPDATE archive_maphead SET root = %s", ["0" * 64]),
+    "page": ("altered map", "UPDATE archive_mappage SET content = %s", [b"\x00" * 16]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALTERATIONS)
+def test_altered_tree_and_map(published, name):
+    kind, statement, values = ALTERATIONS[name]
+    with superuser() as hand:
+        hand.sql(statement, *values)
+    assert kinds() == {kind}
+
+
+def test_a_map_taken_away_is_missed(published):
+    with superuser() as hand:
+        hand.sql("UPDATE archive_checkpoint SET map_id = NULL")
+        for table in ("maphead", "mapentry", "mappage"):
+            hand.sql(f"DELETE FROM archive_{table}")
+    assert kinds() == {"altered map"}
+
+
+def test_the_map_is_checked_where_it_stands_behind_the_log(published):
+    append("case:later", 5)
+    cast.item()
+    advance()
+    assert verify().answer == "good"
+    publish(actor=SYSTEM)
+    assert verify().maps == 2 and verify().answer == "good"
+
+
+def test_the_root_made_in_the_order_of_keys_is_the_root_of_the_pages(published):
+    head = MapHead.objects.latest("size")
+    from archive.custody import map
+
+    leaves = [
+        (bytes.fromhex(e.key), map.Leaf(bytes.fromhex(e.key), e.number, bytes.fromhex(e.tip)).hash())
+        for e in MapEntry.objects.order_by("key")
+    ]
+    assert MapPage.objects.exists() and sparse_root(leaves).hex() == head.root
+    assert sparse_root([]) == map.EMPTY and sparse_root(leaves[:1]) == leaves[0][1]
+    close = [(b"\x00" * 31 + bytes([n]), bytes([n]) * 32) for n in (2, 3, 5)]
+    inside = map.inner(map.inner(map.EMPTY, map.inner(close[0][1], close[1][1])), close[2][1])
+    for _ in range(256 - 3):
+        inside = map.inner(inside, map.EMPTY)
+    assert sparse_root(close) == inside
+
+
+# --- time ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_clock_that_ran_backwards_is_named_beyond_a_tolerance():
+    now = datetime.now(UTC)
+    for minutes in (0, -14, 3, -11):
+        append("case:clock", clock=lambda m=minutes: now + timedelta(minutes=m))
+    advance()
+    assert verify().answer == "good"
+    append("case:other", clock=lambda: now - timedelta(minutes=13))
+    advance()
+    (fault,) = verify().faults
+    assert fault.kind == "clock ran backwards" and "position 4)" in fault.place
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+def test_the_command_prints_figures_for_programs(published, capsys, tmp_path):
+    policy = tmp_path / "policy"
+    policy.write_text("quorum none\n")
+    call_command("custody", "verify", "--json", "--jobs", "1", "--resume", "--policy", str(policy))
+    told = json.loads(capsys.readouterr().out)
+    assert told["answer"] == "good" and told["maps"] == 1 and told["tiles"] == 1
+    assert told["events"] == CustodyEvent.objects.count() and told["seconds"].keys() == {"log", "map", "rows"}
