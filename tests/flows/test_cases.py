@@ -227,7 +227,7 @@ def test_custody_is_told_in_words_and_checked(web, case):
     assert "Case opened" in web.get("/cases/RIVER-1/custody/").content.decode()
     page = web.get(f"/items/{item.pk}/custody/").content.decode()
     assert "Stored in the vault" in page
-    assert "pending" in page
+    assert "Recorded" in page
     checked = web.post("/cases/RIVER-1/custody/check", follow=True).content.decode()
     assert "Checked now" in checked
     assert events("case.custody_checked") == 1
