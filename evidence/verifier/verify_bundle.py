@@ -882,8 +882,10 @@ class Check:
                 while piece := stream.read(PIECE):
                     if beside:
                         beside.result()
-                    beside = HELPER.submit(second.update, piece)
+                    beside = HELPER.submit(second.update, piece) if len(piece) == PIECE else None
                     first.update(piece)
+                    if not beside:
+                        second.update(piece)
                     size += len(piece)
             if beside:
                 beside.result()
@@ -1688,6 +1690,10 @@ def main(arguments: list[str] | None = None, out: Callable[[str], None] = print)
 
     if options.report and any(os.path.lexists(options.report + ending) for ending in (".txt", ".json")):
         parser.error(f"{options.report}.txt or .json exists already: an older report is never overwritten")
+    if options.report and os.path.realpath(options.report).startswith(
+        os.path.realpath(options.bundle) + os.sep
+    ):
+        parser.error("a report that lies in the bundle would be a file too many there: name another place")
     try:
         given, told = read_given(options)
         tell(Say("bundle", (options.bundle,)).in_(options.language))

@@ -5,6 +5,7 @@ import copy
 import datetime
 import json
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -653,9 +654,13 @@ def test_report_says_tool_time_trust_and_each_steps_result(bundle, tmp_path):
     assert facts["trusted"] == [f"--key {TRUSTED}"] and TRUSTED in text
     assert (facts["answer"], facts["exit_status"], len(facts["steps"])) == ("good", 0, 16)
     assert facts["statement_sha256"] == sha((bundle / "signature/statement.json").read_bytes())
-    with pytest.raises(SystemExit) as stopped:  # an older report is never overwritten
-        check(bundle, "--report", str(out))
-    assert stopped.value.code == 2
+    for place in (
+        out,
+        bundle / "report",
+    ):  # an older report is never overwritten, the bundle never written to
+        with pytest.raises(SystemExit) as stopped:
+            check(bundle, "--report", str(place))
+        assert stopped.value.code == 2
 
 
 def test_report_of_a_bad_bundle_names_each_fault(bundle, forge, tmp_path):
@@ -665,3 +670,15 @@ def test_report_of_a_bad_bundle_names_each_fault(bundle, forge, tmp_path):
     assert facts["answer"] == "bad" and [s["number"] for s in facts["steps"] if s["bad"]] == [4, 13]
     assert check(tmp_path / "none", "--report", str(tmp_path / "s"))[0] == 3
     assert json.loads((tmp_path / "s.json").read_text())["answer"] == "could not check"
+
+
+def test_a_crash_is_neither_good_nor_bad_nor_could_not_check(bundle):
+    """What cannot be told is no answer: here the terminal's disk is full."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-I", verifier.__file__, str(bundle), "--key", TRUSTED],
+            stdout=full,
+            stderr=subprocess.PIPE,
+        )
+    assert done.returncode not in (0, 1, 3)
+    assert b"this is no answer" in done.stderr
