@@ -48,6 +48,7 @@ class Bundle(Custodial):
         "disclosed",
         "destination",
         "files",
+        "pictures",
         "recipient_keys",
         "volume_size",
         "key",
@@ -70,6 +71,8 @@ class Bundle(Custodial):
     disclosed = models.JSONField(default=list, blank=True)
     destination = models.CharField(max_length=8, choices=Destination, default=Destination.INTERNAL)
     files = models.CharField(max_length=9, choices=Files, default=Files.ORIGINALS)
+    # Whether its report shows small pictures.
+    pictures = models.BooleanField(default=True)
     # Who gets it, under which mandate or legal basis, who approved that.
     recipient = models.CharField(max_length=400, blank=True)
     basis = models.CharField(max_length=1000, blank=True)

@@ -284,6 +284,7 @@ class Rendition(OfItem):
         VEIL = "veil", _("veil")
         VIEW = "view", _("view")
         POSTER = "poster", _("poster frame")
+        STORYBOARD = "storyboard", _("storyboard")
         PROXY = "proxy", _("proxy video")
         REDACTED = "redacted", _("redacted")
         REDACTED_THUMBNAIL = "redacted_thumbnail", _("thumbnail of the redacted")
