@@ -1496,6 +1496,32 @@ def own_hash() -> str:
 # --- The command and its report -----------------------------------------------------------------------------------
 
 
+OPTIONS = (
+    (
+        "--key",
+        "append",
+        "KEY",
+        "a key to trust, got by another way than the bundle: fingerprint, PEM, verifier key",
+    ),
+    (
+        "--policy",
+        "store",
+        "FILE",
+        "which logs to trust, and which witnesses must have cosigned (C2SP tlog-policy)",
+    ),
+    (
+        "--received",
+        "store",
+        "TIME",
+        "when you got the bundle: cosignatures may not be older than allowed by then",
+    ),
+    ("--known", "append", "CHECKPOINT", "a checkpoint of the same log that was kept elsewhere"),
+    ("--consistency", "append", "FILE", "a proof between two sizes (manage.py custody prove consistency)"),
+    ("--timestamp-ca", "store", "FILE", "certificates (PEM) of the timestamp authorities that you trust"),
+    ("--report", "store", "OUT", "write OUT.txt and OUT.json, which must not exist"),
+)
+
+
 def given_file(path: str, bundle: str, limit: int = MAX_SMALL_FILE) -> bytes:
     """Read a file that the reader names as trusted. What lies inside the bundle shows nothing about who made it."""
     if os.path.realpath(path).startswith(os.path.realpath(bundle) + os.sep):
@@ -1518,10 +1544,9 @@ def trust_key(text: str, bundle: str, given: Given) -> None:
     digits = re.sub(r"[\s:]", "", text).lower()
     try:
         if "-----BEGIN" in text:
-            pem = load_pem_public_key(text.encode()).public_bytes(Encoding.Raw, PublicFormat.Raw)
-            given.fingerprints.add(
-                hashlib.sha256(Ed25519PublicKey.from_public_bytes(pem).public_bytes_raw()).hexdigest()
-            )
+            raw = load_pem_public_key(text.encode()).public_bytes(Encoding.Raw, PublicFormat.Raw)
+            Ed25519PublicKey.from_public_bytes(raw)
+            given.fingerprints.add(hashlib.sha256(raw).hexdigest())
         elif is_hash(digits):
             given.fingerprints.add(digits)
         else:
@@ -1540,9 +1565,8 @@ def read_given(options: argparse.Namespace) -> tuple[Given, list[str]]:
         trust_key(text, bundle, given)
         told.append(f"--key {text}")
     named = [("--policy", options.policy)] if options.policy else []
-    named += [("--known", path) for path in options.known] + [
-        ("--consistency", path) for path in options.consistency
-    ]
+    named += [("--known", path) for path in options.known]
+    named += [("--consistency", path) for path in options.consistency]
     named += [("--timestamp-ca", options.timestamp_ca)] if options.timestamp_ca else []
     for option, path in named:
         raw = given_file(path, bundle)
@@ -1555,7 +1579,7 @@ def read_given(options: argparse.Namespace) -> tuple[Given, list[str]]:
             elif option == "--consistency":
                 link = json.loads(raw)
                 given.links.append(
-                    {"old": int(link["old"]), "new": int(link["new"]), "proof": list(link["proof"])}
+                    {"old": int(link["old"]), "new": int(link["new"]), "proof": [*link["proof"]]}
                 )
             else:
                 given.authorities = x509.load_pem_x509_certificates(raw)
@@ -1577,53 +1601,46 @@ def write_report(
     out: str, options: argparse.Namespace, told: list[str], said: list[str], status: int, check: Any
 ) -> None:
     """Write OUT.txt and OUT.json: what was checked, with what, when, what was trusted, and what each step found."""
+
+    def in_words(says: list[Say]) -> list[dict[str, str]]:
+        return [{"code": say.code, "words": say.in_("en")} for say in says]
+
+    tool = {
+        "name": "verify_bundle.py",
+        "version": VERSION,
+        "sha256": own_hash(),
+        "python": sys.version.split()[0],
+    }
     facts: dict[str, Any] = {
-        "tool": {
-            "name": "verify_bundle.py",
-            "version": VERSION,
-            "sha256": own_hash(),
-            "python": sys.version.split()[0],
-        },
+        "tool": tool,
         "checked_at": utc(datetime.now(UTC).timestamp()),
         "bundle": os.path.abspath(options.bundle),
         "statement_sha256": check.statement_sha256 if check else None,
         "trusted": told,
         "answer": {0: "good", 1: "bad"}.get(status, "could not check"),
         "exit_status": status,
-        "steps": [
-            {
-                "number": result.number,
-                "name": result.name,
-                "answer": Say(result.answer).in_("en"),
-                "bad": [
-                    {"code": say.code, "count": n, "words": say.in_("en")}
-                    for say, n in result.faults.values()
-                ],
-                "could_not_check": [{"code": say.code, "words": say.in_("en")} for say in result.unknown],
-                "found": result.said.in_("en") if result.said else None,
-                "notes": [
-                    {"code": say.code, "words": say.in_("en")} for say in result.not_asked + result.notes
-                ],
-            }
-            for result in (check.results if check else [])
-        ],
+        "steps": [],
     }
-    tool = facts["tool"]
-    head = [
-        Say("report-title").in_(options.language),
-        "",
-        f"{Say('report-tool').in_(options.language)}: verify_bundle.py {VERSION}, SHA-256 {tool['sha256']}, Python {tool['python']}",
-        f"{Say('report-time').in_(options.language)}: {facts['checked_at']}",
-        f"{Say('report-statement').in_(options.language)}: {facts['statement_sha256']}",
-        f"{Say('report-trusted').in_(options.language)}: {'; '.join(map(show, told)) or '-'}",
-        "",
-    ]
-    for ending, text in (
-        (".txt", "\n".join(head + said) + "\n"),
-        (".json", json.dumps(facts, ensure_ascii=False, indent=1) + "\n"),
+    for result in check.results if check else []:
+        step = {"number": result.number, "name": result.name, "answer": Say(result.answer).in_("en")}
+        step["bad"] = [{**in_words([say])[0], "count": count} for say, count in result.faults.values()]
+        step["could_not_check"] = in_words(result.unknown)
+        step["found"] = result.said.in_("en") if result.said else None
+        step["notes"] = in_words(result.not_asked + result.notes)
+        facts["steps"].append(step)
+    used = f"verify_bundle.py {VERSION}, SHA-256 {tool['sha256']}, Python {tool['python']}"
+    head = [Say("report-title").in_(options.language), ""]
+    for code, value in (
+        ("report-tool", used),
+        ("report-time", facts["checked_at"]),
+        ("report-statement", facts["statement_sha256"]),
+        ("report-trusted", "; ".join(map(show, told)) or "-"),
     ):
+        head.append(f"{Say(code).in_(options.language)}: {value}")
+    texts = {".txt": "\n".join([*head, "", *said]), ".json": json.dumps(facts, ensure_ascii=False, indent=1)}
+    for ending, text in texts.items():
         with open(out + ending, "x", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
+            file.write(text + "\n")
 
 
 def main(arguments: list[str] | None = None, out: Callable[[str], None] = print) -> int:
@@ -1633,43 +1650,11 @@ def main(arguments: list[str] | None = None, out: Callable[[str], None] = print)
         epilog="Exit status: 0 everything is good; 1 something is bad; 3 something could not be checked; any other: it did not run.",
     )
     parser.add_argument("bundle", metavar="BUNDLE", help="the bundle's folder or .zip file")
-    parser.add_argument(
-        "--key",
-        action="append",
-        default=[],
-        help="a key to trust, got by another way than the bundle: fingerprint, PEM or verifier key",
-    )
-    parser.add_argument(
-        "--policy",
-        metavar="FILE",
-        help="which logs to trust and which witnesses must have cosigned (C2SP tlog-policy)",
-    )
-    parser.add_argument(
-        "--received",
-        metavar="TIME",
-        help="when you got the bundle (2026-11-21T09:00Z): cosignatures may not be older than the policy allows by then",
-    )
-    parser.add_argument(
-        "--known",
-        action="append",
-        default=[],
-        metavar="CHECKPOINT",
-        help="a checkpoint of the same log that was kept elsewhere",
-    )
-    parser.add_argument(
-        "--consistency",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="a proof between two sizes (manage.py custody prove consistency)",
-    )
-    parser.add_argument(
-        "--timestamp-ca",
-        metavar="FILE",
-        help="certificates (PEM) of the timestamp authorities that you trust",
-    )
+    for flag, action, name, text in OPTIONS:
+        parser.add_argument(
+            flag, action=action, metavar=name, help=text, default=[] if action == "append" else None
+        )
     parser.add_argument("--language", choices=LANGUAGES, default="en")
-    parser.add_argument("--report", metavar="OUT", help="write OUT.txt and OUT.json, which must not exist")
     parser.add_argument(
         "--version", action="version", version=f"verify_bundle.py {VERSION}, SHA-256 {own_hash()}"
     )
@@ -1688,11 +1673,10 @@ def main(arguments: list[str] | None = None, out: Callable[[str], None] = print)
         tell(f"{Say(code).in_(options.language)}: {finding.say.in_(options.language)}")
         return 1 if code == "bad" else 3
 
-    if options.report and any(os.path.lexists(options.report + ending) for ending in (".txt", ".json")):
-        parser.error(f"{options.report}.txt or .json exists already: an older report is never overwritten")
-    if options.report and os.path.realpath(options.report).startswith(
-        os.path.realpath(options.bundle) + os.sep
-    ):
+    place, inside = options.report, os.path.realpath(options.bundle) + os.sep
+    if place and any(os.path.lexists(place + ending) for ending in (".txt", ".json")):
+        parser.error(f"{place}.txt or .json exists already: an older report is never overwritten")
+    if place and os.path.realpath(place).startswith(inside):
         parser.error("a report that lies in the bundle would be a file too many there: name another place")
     try:
         given, told = read_given(options)
