@@ -69,6 +69,7 @@ class BundleOut(serializers.ModelSerializer):
             "disclosed",
             "destination",
             "files",
+            "pictures",
             "recipient",
             "basis",
             "approved_by",
@@ -98,8 +99,11 @@ class BundleIn(serializers.Serializer):
 
     items = serializers.ListField(child=serializers.UUIDField(), required=False, max_length=100_000)
     reason = serializers.CharField(max_length=1000)
-    destination = serializers.ChoiceField(choices=Bundle.Destination.choices, default=Bundle.Destination.INTERNAL)
+    destination = serializers.ChoiceField(
+        choices=Bundle.Destination.choices, default=Bundle.Destination.INTERNAL
+    )
     files = serializers.ChoiceField(choices=Bundle.Files.choices, default=Bundle.Files.ORIGINALS)
+    pictures = serializers.BooleanField(default=True, help_text="small ones in the report")
     disclosed = serializers.MultipleChoiceField(choices=list(GROUPS), default=list(DEFAULT))
     recipient = serializers.CharField(max_length=400, default="", allow_blank=True)
     basis = serializers.CharField(max_length=1000, default="", allow_blank=True)
@@ -179,7 +183,15 @@ class Bundles(OfCase):
             override=said["override_consent"],
             **{
                 name: said[name]
-                for name in ("destination", "files", "recipient", "basis", "approved_by", "volume_size")
+                for name in (
+                    "destination",
+                    "files",
+                    "pictures",
+                    "recipient",
+                    "basis",
+                    "approved_by",
+                    "volume_size",
+                )
             },
         )
         return Response(BundleOut(made).data, status=201)

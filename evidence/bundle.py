@@ -77,6 +77,7 @@ def _request(
         disclosed=list(terms.disclosed),
         destination=terms.destination,
         files=terms.files,
+        pictures=terms.pictures,
         recipient=terms.recipient.strip(),
         basis=terms.basis.strip(),
         approved_by=terms.approved_by.strip(),

@@ -59,6 +59,12 @@ class BundleForm(forms.Form):
     files = forms.ChoiceField(
         label=_("Files"), choices=Bundle.Files.choices, initial=Bundle.Files.ORIGINALS, required=False
     )
+    pictures = forms.BooleanField(
+        label=_("Pictures in the report"),
+        required=False,
+        initial=True,
+        help_text=_("Small copies; of a video, frames spread over its length."),
+    )
     disclosed = forms.MultipleChoiceField(
         label=_("Give out"),
         required=False,

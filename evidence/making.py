@@ -123,7 +123,7 @@ def entries(volume: Volume, progress: Progress) -> Iterator[Iterator[bag.Entry]]
             }
 
         tags = {"README.txt": README.encode(), "verify_bundle.py": VERIFIER.read_bytes(), **formats.tags()}
-        with report.making(data, facts, spool) as finished:
+        with report.making(data, facts, spool, pictures=volume.bundle.pictures) as finished:
             payload = _payload(volume, data, spool, held.octets, finished, progress)
             yield bag.bag(payload, tags, info, seal, scratch)
 

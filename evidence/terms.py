@@ -29,6 +29,7 @@ class Terms:
     disclosed: tuple[str, ...] = DEFAULT
     destination: str = Bundle.Destination.INTERNAL
     files: str = Bundle.Files.ORIGINALS
+    pictures: bool = True  # in the report
     recipient: str = ""
     basis: str = ""
     approved_by: str = ""

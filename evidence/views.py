@@ -77,6 +77,7 @@ def _whole_case() -> dict[str, Any]:
     return {
         "destination": Bundle.Destination.INTERNAL,
         "disclosed": list(DEFAULT),
+        "pictures": True,
         "reason": _("The whole case, as a copy to keep or to move"),
     }
 

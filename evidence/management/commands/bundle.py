@@ -73,6 +73,12 @@ class Command(Base):
             help="originals, approved redactions in their stead, or both",
         )
         export.add_argument(
+            "--no-pictures",
+            dest="pictures",
+            action="store_false",
+            help="leave pictures and storyboards out of the report",
+        )
+        export.add_argument(
             "--volume-size", default="0", metavar="SIZE", help="split into volumes of, say, 4GiB of files"
         )
         export.add_argument(
@@ -215,7 +221,10 @@ def _terms(options: dict[str, Any]) -> dict[str, Any]:
         "keys": tuple(terms.key_of(text) for text in options["to"]),
         "volume_size": terms.size_of(options["volume_size"]),
         "override": options["override_consent"],
-        **{name: options[name] for name in ("destination", "files", "recipient", "basis", "approved_by")},
+        **{
+            name: options[name]
+            for name in ("destination", "files", "pictures", "recipient", "basis", "approved_by")
+        },
     }
 
 
