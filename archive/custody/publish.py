@@ -132,7 +132,9 @@ def _bring_map_up() -> MapHead:
     while True:
         whole = size()
         newest = MapHead.objects.order_by("-size").first()
-        if newest is not None and newest.size >= whole - 1 and not _news(newest.size):
+        if newest is not None and newest.size == whole:
+            return newest  # what came since is not integrated yet
+        if newest is not None and newest.size == whole - 1 and not _news(newest.size):
             return newest
         done = newest.size if newest else 0
         upto = min(whole, done + MAP_STEP)
