@@ -6,6 +6,7 @@ Run in the environment of that instance. Prints what it made as JSON.
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import django
@@ -84,8 +85,11 @@ def case(code: str, title: str, *paths: str) -> dict:
 
 def work(code: str) -> dict:
     """What people leave behind in a case: decisions, a note, a tag, an assignment, a finding, a half-sent file,
-    a sealed identity, and a request for a bundle; its id."""
+    a sealed identity, a request for a bundle, and one that was given to a court; their ids."""
+    import pyrage
+
     from archive import annotate, cases, tus
+    from archive.custody import Actor
     from archive.models import Case, User
     from evidence import bundle
     from evidence.redaction import verbs as redaction
@@ -116,7 +120,20 @@ def work(code: str) -> dict:
     )
     redaction.begin(item=case.items.get(kind="video"), actor=actor)
     made = bundle.request(case=case, actor=actor, items=[first.pk], reason="For the court's expert")
-    return {"bundle": str(made.pk), "half": str(half.pk), "person": str(rania.pk)}
+    with tempfile.TemporaryDirectory() as folder:
+        given = bundle.export(
+            case=case,
+            out=Path(folder) / "given.zip.age",
+            actor=Actor.operator(),
+            items=[first.pk, second.pk],
+            destination="court",
+            recipient="محكمة بيرا, second chamber, " + "with a name that is rather long " * 3,
+            basis="Order 7/2026 of 2 November",
+            approved_by="Lucía Ferrer",
+            keys=(("محكمة بيرا", str(pyrage.x25519.Identity.generate().to_public())),),
+            volume_size=2**16,
+        )
+    return {"bundle": str(made.pk), "given": str(given.pk), "half": str(half.pk), "person": str(rania.pk)}
 
 
 if __name__ == "__main__":
