@@ -17,7 +17,7 @@ def surroundings(request: HttpRequest) -> dict:
     return {
         "version": settings.VERSION,
         "theme": request.session.get("theme", "") if hasattr(request, "session") else "",
-        "hidden_lines": () if may_manage_people else ("accounts", "system"),
+        "hidden_lines": () if may_manage_people else ("accounts", "system", "bundles-all"),
         "unserved_queues": unserved_queues() if signed_in else [],
         "may_manage_people": may_manage_people,
         "alarms": [alarm for alarm in wrong if alarm.grave or may_manage_people],

@@ -49,6 +49,7 @@ EVERYTHING = [
     ("home", _("Home")),
     ("cases", _("Cases")),
     ("jobs", _("All jobs")),
+    ("bundles-all", _("All bundles")),
     ("accounts", _("People")),
     ("system", _("This archive")),
 ]
