@@ -15,8 +15,20 @@ from archive.custody.log import recording
 
 
 @contextmanager
-def superuser() -> Iterator["Hand"]:
-    """Inside, no trigger and no guard stands in the way."""
+def superuser(*, replica: bool = False) -> Iterator["Hand"]:
+    """Inside, no trigger and no guard stands in the way: triggers are dropped and put back.
+
+    As a `replica`, on PostgreSQL, they stay and do not fire, nor do foreign keys.
+    """
+    if replica and connection.vendor == "postgresql":
+        with connection.cursor() as cursor, recording():
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            cursor.execute("SET session_replication_role = replica")
+            try:
+                yield Hand(cursor)
+            finally:
+                cursor.execute("SET session_replication_role = DEFAULT")
+        return
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql" and connection.in_atomic_block:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -84,3 +96,31 @@ class Hand:
             self.sql(
                 "INSERT INTO archive_custodyposition (position, event_id) VALUES (%s, %s)", position, event
             )
+
+    def rebuild_tree(self) -> None:
+        """Make the tiles anew from the events, as they stand now at their positions."""
+        from archive.custody import tiles
+
+        self.sql("DELETE FROM archive_custodytile")
+        rows = self.sql(
+            "SELECT e.hash FROM archive_custodyposition p JOIN archive_custodyevent e ON e.id = p.event_id "
+            "ORDER BY p.position"
+        )
+        tiles.append([bytes.fromhex(digest) for (digest,) in rows], 0)
+
+    def rebuild_all(self) -> None:
+        """Everything that a clever person can make anew without the signing key: chains, positions, tree.
+
+        Checkpoints, versions of the map and the events that tell of them go: the server makes new ones by itself.
+        """
+        for table in ("cosignature", "timestamp", "checkpoint", "maphead", "mapentry", "mappage"):
+            self.sql(f"DELETE FROM archive_{table}")
+        for (pk,) in self.sql(
+            "SELECT id FROM archive_custodyevent WHERE type IN ('system.map_root', 'system.checkpoint_signed')"
+        ):
+            self.delete_event(pk)
+        for (subject,) in self.sql("SELECT name FROM archive_custodysubject"):
+            self.rehash_chain(subject)
+        self.sql("DELETE FROM archive_custodysubject WHERE length = 0")
+        self.close_positions()
+        self.rebuild_tree()

@@ -88,6 +88,8 @@ def check_heads(
         if parsed:
             heads.signed.append((KNOWN, parsed.size, parsed.root))
             heads.anchored += _known_times(report, parsed, rules)
+            if all((row.size, row.root) != (parsed.size, parsed.root.hex()) for row in rows):
+                report.add("missing checkpoint", KNOWN, "the log does not have it among those that it signed")
     if not report.checkpoints:
         report.remarks.append(
             "No checkpoint was signed yet, so a cut-off end could not be noticed: manage.py custody checkpoint"
