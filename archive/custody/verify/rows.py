@@ -1,4 +1,4 @@
-"""Step 10: custody-relevant rows, and the roles that people have, are what their events add up to.
+"""Step 10: custody-relevant rows, and the roles that people have, are what their events add up to."""
 
 from collections import defaultdict
 from typing import Any
