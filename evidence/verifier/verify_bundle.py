@@ -89,7 +89,9 @@ SUBJECT = re.compile(r"(?:item|case|source|bundle|system):[0-9A-Za-z-]{1,64}")
 EVENT_KEYS = "actor number payload previous reason software subject time type version".split()
 WITHHELD = {"withheld": True}
 DECIDED = ("item.decided", "item.decision_withdrawn")
-KEPT = {"item.stored", "item.acquired", "item.analysed", "item.rendition_made", "bundle.requested", *DECIDED}
+GONE = ("item.disposed", "item.held_again")  # bytes destroyed, and taken in again
+KEPT = {"item.stored", "item.acquired", "item.analysed", "item.rendition_made", "bundle.requested"}
+KEPT |= {*GONE, *DECIDED}
 FORMULA, FORMULA_SPACE = set("=+-@'\uff1d\uff0b\uff0d\uff20"), set("\t\r\n")
 
 Place = tuple[str, int]  # the subject of an event and its number there
@@ -1367,6 +1369,7 @@ class Check:
         for at, event in self._kept("item.stored").items():
             stored.setdefault(at[0], []).append(event["payload"]["set"])
         wanted, files = self._signed("files"), 0
+        gone = {at[0]: event["type"] == GONE[0] for at, event in self._kept(*GONE).items()}  # the last holds
         used: set[str] = set()
         known: set[str] = set()
         for where, item in self._list("data/metadata/items.json"):
@@ -1381,7 +1384,8 @@ class Check:
                 where,
                 Say("stored", (subject,)),
             )
-            need((item["path"] is None) == (wanted == "redacted"), "item-path", where, item["path"])
+            without = wanted == "redacted" or gone.get(subject, False)
+            need((item["path"] is None) == without, "item-path", where, item["path"])
             if item["path"] is not None:
                 self._file(where, item["path"], then["blob"], "data/originals/", used)
                 files += 1
