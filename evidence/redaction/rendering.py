@@ -64,7 +64,7 @@ def redact(row: Job, item: Item) -> None:
     """Render what was confirmed of this item and not yet rendered. A second run finds nothing to do."""
     for redaction in Redaction.objects.filter(item=item, state=Redaction.State.CONFIRMED):
         try:
-            with ingest.plaintext(item) as source, vault.scratch() as folder:
+            with ingest.plaintext(item) as source, vault.scratch(need=2 * item.size) as folder:
                 with _told(row, folder):
                     made = render(redaction.recipe, source, folder, seconds=(item.duration_ms or 0) / 1000)
                 stored = [(one, ingest.store(one)) for one in (made.result, made.thumbnail)]

@@ -7,6 +7,7 @@ on stdout what it did, as examine.py does. Our side believes none of it, and che
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -67,7 +68,11 @@ def opened_recording() -> Any:
 
 
 class Picture:
-    """The video: each frame waits for the next one, which says until when it is on screen."""
+    """The video: each frame waits for the next one, which says until when it is on screen.
+
+    The first one is shown from the start, also where the original begins with a gap: a container states such a gap in
+    milliseconds only, and every frame behind it would be a little off.
+    """
 
     def __init__(self, source: Any, out: Any, zero: Fraction) -> None:
         self.source, self.zero = source, zero
@@ -82,7 +87,7 @@ class Picture:
         """Packets that are ready once this frame has come."""
         if frame.pts is None:
             raise ValueError("a frame does not say when it is shown")
-        at = round((frame.pts * frame.time_base - self.zero) / self.base)
+        at = round((frame.pts * frame.time_base - self.zero) / self.base) if self.waiting else 0
         if self.waiting is not None and at <= self.waiting[0]:
             self.dropped += 1  # shown at no moment of its own
             return
@@ -222,4 +227,4 @@ try:
     picture() if PLAN["kind"] == "image" else recording()
 except Exception as problem:  # noqa: BLE001 - decoders of hostile bytes raise anything; without "rendered" it failed
     tell("problem", f"{type(problem).__name__}: {problem}"[:300])
-    raise SystemExit(1) from problem
+    os._exit(1)  # a decoder that is freed while its threads are at work may wait for ever

@@ -28,6 +28,7 @@ from archive.errors import MediaError
 from archive.media import renditions
 from evidence.redaction import rendering
 from evidence.redaction.inside import covering
+from tests.browser.product import folder_from
 
 MS = covering.MS
 GROW = covering.Grow(15, 16, 16, 0)
@@ -247,17 +248,39 @@ def test_a_mirrored_video_is_refused(render, tmp_path):
         render(original, recipe("video", [region((0, (0.1, 0.1, 0.2, 0.2)), start=0, end=400)]))
 
 
+def test_a_face_detector_finds_no_face_in_the_result_of_a_real_video(render, tmp_path):
+    """The boxes come from the detector's own finds, once every half second; between them they are guessed."""
+    media, models = folder_from("TEST_MEDIA", "media"), folder_from("MODEL_MIRROR", "models")
+    weights = next(models.glob("face_detection_yunet*.onnx"), None) if models else None
+    if media is None or weights is None or not (media / "help.mkv").exists():
+        pytest.skip("no real video or no face detector on this machine")
+    import cv2
+
+    def faces(pixels) -> list[list[float]]:
+        height, width = pixels.shape[:2]
+        detector = cv2.FaceDetectorYN.create(str(weights), "", (width, height), 0.6)
+        _, found = detector.detect(numpy.ascontiguousarray(pixels[..., ::-1]))
+        return [] if found is None else (found[:, :4] / [width, height, width, height]).tolist()
+
+    before = decoded(media / "help.mkv")
+    keys = [(round(at * 1000), tuple(faces(pixels)[0])) for at, pixels in before[::15]]
+    done = render(media / "help.mkv", recipe("video", [region(*keys, start=0, end=2000, fill="mosaic")]))
+    after = decoded(done.result.path)
+    assert len(after) == len(before) and all(faces(pixels) for _, pixels in before[::6])
+    assert not any(faces(pixels) for _, pixels in after[::3])
+
+
 # --- sound ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory):
-    """Two seconds of video with a tone of 440 Hz, a second sound and a data stream of subtitles."""
+    """Two seconds of video that start after their sound, a tone of 440 Hz, with a second sound and subtitles."""
     folder = tmp_path_factory.mktemp("spoken")
     plain, subtitles = video(folder / "plain.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p"), folder / "s.srt"
     subtitles.write_text("1\n00:00:00,000 --> 00:00:01,000\nSecretWords\n")
     out = folder / "spoken.mkv"
-    ffmpeg("-i", str(plain), "-f", "lavfi", "-i", "sine=frequency=440:duration=2", "-f", "lavfi", "-i",
+    ffmpeg("-itsoffset", "0.0333", "-i", str(plain), "-f", "lavfi", "-i", "sine=frequency=440:duration=2", "-f", "lavfi", "-i",
            "sine=frequency=880:duration=2", "-i", str(subtitles), "-map", "0", "-map", "1", "-map", "2", "-map", "3",
            "-c:v", "copy", "-c:a", "aac", "-attach", str(subtitles), "-metadata:s:t", "mimetype=text/plain",
            str(out))  # fmt: skip
@@ -276,7 +299,13 @@ def pitch(part: numpy.ndarray) -> float:
 
 def test_muted_ranges_are_digital_silence_lowered_ones_are_lower_and_the_rest_is_heard(render, spoken):
     ranges = [{"do": "mute", "from_ms": 500, "to_ms": 1000}, {"do": "pitch", "from_ms": 1300, "to_ms": 2000}]
-    path = render(spoken, recipe("video", [], sound={"do": "ranges", "ranges": ranges})).result.path
+    whole = region((0, (0.0, 0.0, 1.0, 1.0)), start=0, end=413)
+    path = render(spoken, recipe("video", [whole], sound={"do": "ranges", "ranges": ranges})).result.path
+    frames = decoded(path)
+    assert frames[0][0] == 0.0 and round(frames[1][0] * 25 % 1, 2) > 0.01, (
+        "the gap before it is part of its first frame"
+    )
+    assert [green(pixels) == 0 for _, pixels in frames] == [at <= 0.413 for at, _ in frames]
     heard = samples(path)
     assert loud(heard[48 * 540 : 48 * 960]) == 0.0
     assert loud(heard[48 * 500 : 48 * 1000]) < 0.02, (
