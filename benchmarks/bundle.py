@@ -1,14 +1,18 @@
-"""Export and verification of a bundle, against bagit.py on the same bytes in the same run.
+"""Export and verification of a bundle, against bagit.py and sha256sum on the same bytes in the same run.
 
-    python benchmarks/bundle.py [--size MIB] [--small N] [--rounds 3] [--json]
+    python benchmarks/bundle.py [--small] [--size MIB] [--files N] [--rounds 3] [--json]
 
-Ours: `bundle.export` into a folder: originals decrypted from the vault, hashed, written and made durable, custody
-events, decisions, report and signature with them. Peer: what it takes to hand the same files out as a bag with
-bagit.py: copy them, `bagit.make_bag` (SHA-256), sync. Then checking: verify_bundle.py, `bagit.py --validate` and
-`sha256sum --check`, each in a process of its own. The sides take turns; medians are shown. The last line bounds what any
-program could do here: reading, hashing and writing the bytes once, with one core for each.
+Ours: `bundle.export` into a folder: originals decrypted from the vault, hashed twice, written and made durable, custody
+events with their proofs, decisions, reports, other formats and signature with them. Peer: what it takes to hand the same
+files out as a bag with bagit.py: copy them, `bagit.make_bag` (SHA-256 and SHA-512), sync. Then checking:
+verify_bundle.py, `bagit.py --validate` and `sha256sum --check`, each in a process of its own, with what the disk's cache
+holds of the files given up before. The sides take turns; medians are shown.
+
+What bounds any program here: writing these bytes once and making them durable, and reading them once, each with both
+hashes made beside it on cores of their own; the goals are shares of that.
 
 A temporary instance is made and removed. Needs five times the size in free space (AMPARO_BENCHMARK_DIR: where).
+`--small` is 256 MiB and one round, to see that it runs.
 """
 
 import argparse
@@ -23,22 +27,26 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MIB = 2**20
-EXPORT_GOAL, CHECK_GOAL, MOST_MEMORY = 0.5, 0.8, 300
+GOAL, MOST_MEMORY = 0.9, 400
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", type=int, default=2048, help="MiB in large files of 64 MiB (default 2048)")
-    parser.add_argument("--small", type=int, default=40, help="files of 200 kB beside them (default 40)")
+    parser.add_argument("--size", type=int, default=5120, help="MiB in large files of 64 MiB (default 5120)")
+    parser.add_argument("--files", type=int, default=40, help="files of 200 kB beside them (default 40)")
+    parser.add_argument("--small", action="store_true", help="256 MiB, one round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.small:
+        options.size, options.rounds = 256, 1
     with tempfile.TemporaryDirectory(
         prefix="amparo-benchmark-", dir=os.environ.get("AMPARO_BENCHMARK_DIR")
     ) as folder:
@@ -53,7 +61,7 @@ def main() -> int:
 
 def compare(folder: Path, options: argparse.Namespace) -> int:
     """Set up, run the sides in turn, print the table. The exit status says whether the goals are met."""
-    case, files = prepare(folder, options.size, options.small)
+    case, files = prepare(folder, options.size, options.files)
     size = sum(file.stat().st_size for file in files)
     from archive.custody import Actor
     from evidence import bundle
@@ -69,18 +77,19 @@ def compare(folder: Path, options: argparse.Namespace) -> int:
         )
         memory = max(memory, peak_memory())
         took["cp + bagit.make_bag + sync"].append(timed(lambda: peer(folder / "files", bag)))
-        took["ours: verify_bundle.py"].append(
-            timed(lambda: run(bundle.VERIFIER, ours, "--key", bundle.fingerprint()))
-        )
-        took["bagit.py --validate"].append(timed(lambda: run(ROOT / bagit_file(), "--validate", bag)))
-        took["sha256sum --check"].append(
-            timed(
-                lambda: subprocess.run(
-                    ["sha256sum", "--quiet", "-c", "manifest-sha256.txt"], cwd=bag, check=True
-                )
-            )
-        )
-        took["bound: read, hash and write once"].append(timed(lambda: bound(files, folder / "bound")))
+        took["bound: write once, both hashes"].append(timed(lambda: write_bound(files, folder / "bound")))
+        for name, work, read in (
+            (
+                "ours: verify_bundle.py",
+                lambda: run(bundle.VERIFIER, ours, "--key", bundle.fingerprint()),
+                ours,
+            ),
+            ("bagit.py --validate", lambda: run(ROOT / bagit_file(), "--validate", bag), bag),
+            ("sha256sum --check", lambda: summed(bag), bag),
+            ("bound: read once, both hashes", lambda: read_bound(bag), bag),
+        ):
+            forget(read)
+            took[name].append(timed(work))
         for used in (ours, bag):
             shutil.rmtree(used)
     return show(took, size, len(files), memory, options.json)
@@ -121,29 +130,54 @@ def peer(files: Path, bag: Path) -> None:
     import bagit
 
     subprocess.run(["cp", "-r", files, bag], check=True)
-    bagit.make_bag(str(bag), checksums=["sha256"])
+    bagit.make_bag(str(bag), checksums=["sha256", "sha512"])
     os.sync()
 
 
-def bound(files: list[Path], to: Path) -> None:
-    """Hash each file while it is written, the hash on a core of its own; sync once."""
-    from concurrent.futures import ThreadPoolExecutor
-
+def write_bound(files: list[Path], to: Path) -> None:
+    """Hash each file twice while it is written, each hash on a core of its own if there is one; sync once."""
     to.mkdir()
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         for file in files:
-            digest = hashlib.sha256()
-            with file.open("rb") as source, (to / file.name).open("wb") as out:
-                waiting = None
-                while piece := source.read(MIB):
-                    if waiting:
-                        waiting.result()
-                    waiting = pool.submit(digest.update, piece)
-                    out.write(piece)
-                if waiting:
-                    waiting.result()
+            with (to / file.name).open("wb") as out:
+                hashed(file, pool, out.write)
     os.sync()
     shutil.rmtree(to)
+
+
+def read_bound(bag: Path) -> None:
+    """Read and hash each file twice."""
+    with ThreadPoolExecutor(2) as pool:
+        for file in sorted((bag / "data").iterdir()):
+            hashed(file, pool, len)
+
+
+def hashed(file: Path, pool: ThreadPoolExecutor, use: Callable[[bytes], object]) -> None:
+    """Read a file once; two threads hash a piece while the next is read and used."""
+    digests, waiting = (hashlib.sha256(), hashlib.sha512()), []
+    with file.open("rb") as source:
+        while piece := source.read(MIB):
+            for each in waiting:
+                each.result()
+            waiting = [pool.submit(digest.update, piece) for digest in digests]
+            use(piece)
+    for each in waiting:
+        each.result()
+
+
+def summed(bag: Path) -> None:
+    """sha256sum over the bag's payload."""
+    subprocess.run(["sha256sum", "--quiet", "-c", "manifest-sha256.txt"], cwd=bag, check=True)
+
+
+def forget(folder: Path) -> None:
+    """Let the system give up what it holds of these files in memory, so that they come from the disk."""
+    os.sync()
+    for file in folder.rglob("*"):
+        if file.is_file():
+            descriptor = os.open(file, os.O_RDONLY)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
 
 
 def run(program: Path, *arguments: object) -> None:
@@ -183,9 +217,9 @@ def show(
     """Print the table; 0 when the goals are met."""
     clock = {name: statistics.median(wall for wall, _ in times) for name, times in took.items()}
     rates = {name: size / MIB / seconds for name, seconds in clock.items()}
-    export = rates["ours: bundle export"] / rates["cp + bagit.make_bag + sync"]
-    check = rates["ours: verify_bundle.py"] / rates["bagit.py --validate"]
-    met = export >= EXPORT_GOAL and check >= CHECK_GOAL and memory <= MOST_MEMORY
+    export = rates["ours: bundle export"] / rates["bound: write once, both hashes"]
+    check = rates["ours: verify_bundle.py"] / rates["bound: read once, both hashes"]
+    met = export >= GOAL and check >= GOAL and memory <= MOST_MEMORY
     if as_json:
         print(json.dumps({"MiB/s": rates, "export": export, "check": check, "MiB": memory, "met": met}))
         return 0 if met else 1
@@ -193,12 +227,16 @@ def show(
     for name, rate in rates.items():
         busy = statistics.median(cpu for _, cpu in took[name])
         print(f"{name:34}{rate:8.0f} MiB/s {clock[name]:8.2f} s {busy:8.2f} s of processors")
-    print(
-        "\nOurs holds a report for people, about 0.1 s of a processor an item (at most 100), made meanwhile."
-    )
-    print(f"\nexport against bagit.py {export:5.2f} (goal {EXPORT_GOAL})")
-    print(f"check against bagit.py  {check:5.2f} (goal {CHECK_GOAL})")
-    print(f"peak memory of export   {memory:5d} MiB, the whole process (goal {MOST_MEMORY})")
+    print("\nOurs decrypts the originals, and holds reports for people, made meanwhile.")
+    print(f"\nexport against its bound {export:5.2f} (goal {GOAL})")
+    print(f"check against its bound  {check:5.2f} (goal {GOAL})")
+    for ours, other in (
+        ("ours: bundle export", "cp + bagit.make_bag + sync"),
+        ("ours: verify_bundle.py", "bagit.py --validate"),
+        ("ours: verify_bundle.py", "sha256sum --check"),
+    ):
+        print(f"{ours} against {other}: {rates[ours] / rates[other]:.2f}")
+    print(f"peak memory of export    {memory:5d} MiB, the whole process (goal {MOST_MEMORY})")
     print("goals met" if met else "GOALS NOT MET")
     return 0 if met else 1
 
