@@ -82,7 +82,8 @@ class SourceOut(serializers.ModelSerializer):
 
 
 class ItemOut(serializers.ModelSerializer):
-    """One original file. `decision` is what a person decided and is in force, or null."""
+    """One original file. `decision` is what a person decided and is in force, or null; with `disposed_at` its bytes
+    were destroyed then, and its history is here."""
 
     code = serializers.CharField(read_only=True)
     case = serializers.CharField(source="case.code", read_only=True)
@@ -112,6 +113,7 @@ class ItemOut(serializers.ModelSerializer):
             "examined_at",
             "read_back_at",
             "decision",
+            "disposed_at",
         )
 
 

@@ -8,13 +8,15 @@ import pytest
 
 from archive import access, disposal, jobs
 from archive.custody import Actor
-from evidence import bundle
+from evidence import bundle, report
 from evidence.bundle import VERIFIER
 from tests import cast
+from tests.flows.test_bundle import blank
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_bundle_with_a_disposed_item_verifies_and_holds_its_certificate_event(tmp_path):
+def test_a_bundle_with_a_disposed_item_verifies_and_holds_its_certificate_event(tmp_path, monkeypatch):
+    monkeypatch.setattr(report._Maker, "_print", blank)  # printing takes seconds
     asker, lawyer = cast.person("researcher"), cast.person("legal")
     case = cast.case(owner=asker)
     cast.share(case, lawyer, access.MANAGE)
