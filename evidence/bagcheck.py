@@ -188,6 +188,10 @@ Bag = Folder | Zip
 def open_bag(path: Path) -> Bag:
     """A folder or zip as a bag to be checked. Raises BadInput where it is neither or cannot be read."""
     try:
+        if path.suffix == ".age":
+            raise BadInput(
+                f"{path.name} is encrypted: open it first (age -d -i KEY-FILE -o NAME.zip {path.name})."
+            )
         return Folder(path) if path.is_dir() else Zip(path)
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}. Nothing was imported.") from error
