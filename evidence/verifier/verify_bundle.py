@@ -1909,7 +1909,7 @@ events-found
 {0} events of {1} subjects.
 {0} événements de {1} sujets.
 {0} eventos de {1} sujetos.
-عدد الأحداث {0}، وعدد أصحابها {1}.
+عدد الأحداث {0}، وعدد الموضوعات {1}.
 number
 {0}: event {1} of {2} should stand here; events were removed, moved or added
 {0} : l’événement {1} de {2} devrait être ici ; des événements ont été retirés, déplacés ou ajoutés
@@ -2112,14 +2112,14 @@ el paquete contiene un evento del {0}, posterior a la hora en que dice haberse h
 في الحزمة حدث بتاريخ {0}، بعد الوقت الذي تقول إنها صُنعت فيه، {1}
 completeness
 Completeness: the map that the log pins says of each subject how many events there were, and which was the last.
-Complétude : la carte fixée par le registre dit de chaque sujet combien d’événements il y avait et quel était le dernier.
-Integridad: el mapa que fija el registro dice de cada sujeto cuántos eventos había y cuál fue el último.
-الاكتمال: الخريطة المثبّتة في السجل تقول عن كل صاحب أحداث كم كان عددها وأيها الأخير.
+Exhaustivité : la carte fixée par le registre dit de chaque sujet combien d’événements il y avait et quel était le dernier.
+Exhaustividad: el mapa que fija el registro dice de cada sujeto cuántos eventos había y cuál fue el último.
+الاكتمال: الخريطة المثبّتة في السجل تقول عن كل موضوع كم كان عدد أحداثه وأيها الأخير.
 completeness-found
 The events of {0} subjects are all that there were before position {1} of the log.
 Les événements de {0} sujets sont tous ceux qui existaient avant la position {1} du registre.
 Los eventos de {0} sujetos son todos los que había antes de la posición {1} del registro.
-أحداث {0} من الأصحاب هي كل ما كان قبل الموضع {1} من السجل.
+أحداث {0} من الموضوعات هي كل ما كان قبل الموضع {1} من السجل.
 key-proof
 {0}: this is not the map's key of {1}, but of another subject or of nobody
 {0} : ceci n’est pas la clé de {1} dans la carte, mais celle d’un autre sujet ou de personne
