@@ -63,6 +63,9 @@ class Made:
 def redact(row: Job, item: Item) -> None:
     """Render what was confirmed of this item and not yet rendered. A second run finds nothing to do."""
     for redaction in Redaction.objects.filter(item=item, state=Redaction.State.CONFIRMED):
+        if document.sha256(redaction.recipe) != redaction.recipe_sha256:
+            _fail(redaction, "The stored recipe is not the one that was confirmed. Nothing was rendered.")
+            continue
         try:
             with ingest.plaintext(item) as source, vault.scratch(need=2 * item.size) as folder:
                 with _told(row, folder):

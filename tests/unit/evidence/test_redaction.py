@@ -218,6 +218,16 @@ def test_a_killed_rendering_leaves_nothing_and_is_taken_up_again(photo, actor, m
     assert approved(photo) == []
 
 
+def test_a_recipe_that_was_changed_behind_the_log_is_not_rendered(photo, actor):
+    redaction = verbs.begin(item=photo, actor=actor)
+    verbs.confirm(redaction=redaction, actor=actor, untrusted=decided(redaction), seen=redaction.draft_sha256)
+    with custody.log.recording():
+        Redaction.objects.filter(pk=redaction.pk).update(recipe=redaction.recipe | {"regions": []})
+    jobs.run_waiting("evidence.redact")
+    redaction.refresh_from_db()
+    assert redaction.state == "failed" and "not the one that was confirmed" in redaction.problem
+
+
 def test_what_cannot_be_rendered_says_so_and_its_boxes_can_be_taken_up(photo, actor, monkeypatch):
     redaction = verbs.begin(item=photo, actor=actor)
     verbs.confirm(redaction=redaction, actor=actor, untrusted=decided(redaction), seen=redaction.draft_sha256)
