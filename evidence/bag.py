@@ -77,7 +77,8 @@ class Manifest:
         """The same entry, whose hashes are noted once its last byte has passed. Then Damaged, if it is a wrong one."""
 
         def pieces() -> Iterator[bytes]:
-            digests, size, hashing = (hashlib.sha256(), hashlib.sha512()), 0, []
+            digests, size = (hashlib.sha256(), hashlib.sha512()), 0
+            hashing: list[Future] = []
             for piece in entry.pieces:
                 for each in hashing:
                     each.result()

@@ -200,7 +200,8 @@ def _plan(bundle: Bundle) -> int:
             if bundle.files != Bundle.Files.ORIGINALS
             else ()
         )
-        volume, held, batch = 1, 0, []
+        volume, held = 1, 0
+        batch: list[int] = []
         with transaction.atomic(durable=True):
             rows = waiting.order_by("item__number").values_list("pk", "item_id", "item__size")
             for pk, item, size in rows.iterator(chunk_size=2000):
