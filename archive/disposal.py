@@ -332,6 +332,8 @@ def _dispose(disposal: Disposal, entry: DisposalItem, approval: CustodyEvent) ->
     actor, now = Actor.system("worker"), timezone.now()
     with transaction.atomic(durable=True):
         case = holds.lock(disposal.case)
+        if DisposalItem.objects.filter(pk=entry.pk).exclude(disposed_at=None).exists():
+            return  # by another worker, to which the lease of a slow one went
         item = Item.objects.select_for_update(of=("self",)).select_related("case").get(pk=entry.item_id)
         if item.disposed_at is not None:
             raise Damaged(

@@ -56,10 +56,16 @@ def carry_out(certificate: CustodyEvent) -> int:
 
 
 def scrub() -> None:
-    """After COMMIT: empty SQLite's write-ahead log, where the destroyed bytes still stand. See docs/retention.md."""
+    """After COMMIT: empty SQLite's write-ahead log, where the destroyed bytes still stand. See docs/retention.md.
+
+    Waits a second for readers at most; where one stays longer, the log is written over when it has gone.
+    """
     if connection.vendor == "sqlite" and not connection.in_atomic_block:
+        usual = int(connection.settings_dict["OPTIONS"].get("timeout", 5) * 1000)
         with connection.cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout = 1000")
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            cursor.execute(f"PRAGMA busy_timeout = {usual}")
 
 
 def faults() -> Iterator[tuple[str, str]]:

@@ -32,6 +32,7 @@ HEAD = (
     "decision",
     "decided_at_utc",
     "decided_by",
+    "disposed_at_utc",
 )
 
 
@@ -78,6 +79,7 @@ def _table(case: Case) -> tuple[str, list[UUID]]:
                 decision.value if decision else "",
                 _utc(decision.at) if decision else "",
                 inert(decision.by.name) if decision else "",
+                _utc(item.disposed_at),
             ]
         )
         listed.append(item.pk)

@@ -342,6 +342,17 @@ def test_bytes_that_come_in_while_they_are_destroyed_are_refused_not_lost(people
     assert Item.objects.get(pk=item.pk).disposed_at
 
 
+def test_a_slow_worker_whose_lease_went_to_another_destroys_nothing_twice(people):
+    data = cast.jpeg(seed=982)
+    item = cast.acquire(people.case, data).item
+    found = disposal.approve(disposal=asked(people, item), actor=people.lawyer)
+    entry, approval = found.entries.get(), disposal.approval_of(found)
+    jobs.run_waiting("archive.dispose")
+    cast.acquire(people.case, data)
+    disposal._dispose(found, entry, approval)
+    assert there(item.sha256) and types(item).count("item.disposed") == 1
+
+
 def test_a_disposal_waits_for_a_step_that_works_on_the_item(people):
     item = cast.item(people.case)
     disposal.approve(disposal=asked(people, item), actor=people.lawyer)
