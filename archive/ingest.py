@@ -2,7 +2,7 @@
 
 acquire     hash and store while streaming in; then row, events and follow-up jobs in one transaction
 read_back   soon after: read what is really on disk, decrypt, hash, compare
-examine     in the sandbox: type, condition, claims, renditions
+examine     in the sandbox: type, condition, claims, renditions; then, where they are wanted, a proxy and a storyboard
 """
 
 import contextlib
@@ -478,6 +478,8 @@ def examine(row: Job, item: Item) -> None:
         )
         if renditions.needs_proxy(about):
             jobs.enqueue("archive.proxy", subject=item, once=True)
+        if wants_storyboard(item):
+            jobs.enqueue("archive.storyboard", subject=item, once=True)
 
 
 @job("archive.proxy", queue="media", attempts=2, limit_s=24 * 3600)
@@ -492,6 +494,32 @@ def make_proxy(row: Job, item: Item) -> None:
         stored = store(copy)
     with transaction.atomic(durable=True):
         keep_rendition(item, copy, stored, Actor.system("worker"))
+
+
+def wants_storyboard(item: Item) -> bool:
+    """Whether it is a film that decodes, as its poster shows, of known length, without a storyboard."""
+    kinds = set(item.renditions.values_list("kind", flat=True))
+    return bool(
+        item.kind == Item.Kind.VIDEO
+        and item.duration_ms
+        and item.disposed_at is None
+        and Rendition.Kind.POSTER in kinds
+        and Rendition.Kind.STORYBOARD not in kinds
+    )
+
+
+@job("archive.storyboard", queue="media", attempts=2, limit_s=1800)
+def make_storyboard(row: Job, item: Item) -> None:
+    """Make one picture of frames spread over a film."""
+    from archive.media import storyboard
+
+    if not wants_storyboard(item):
+        return
+    with plaintext(item) as source:
+        sheet = storyboard.make(source, item.duration_ms)
+    stored = store(sheet)
+    with transaction.atomic(durable=True):
+        keep_rendition(item, sheet, stored, Actor.system("worker"))
 
 
 @contextlib.contextmanager

@@ -48,6 +48,7 @@ JOB_WORDS = {
     "archive.copy": gettext_lazy("Writing the second copy"),
     "archive.examine": gettext_lazy("Examining: type, size, small pictures"),
     "archive.proxy": gettext_lazy("Making copies that browsers play"),
+    "archive.storyboard": gettext_lazy("Making storyboards of videos"),
     "archive.dispose": gettext_lazy("Carrying out an approved disposal"),
     "triage.analyse": gettext_lazy("Analysing"),
     "triage.rescore": gettext_lazy("Putting in order"),

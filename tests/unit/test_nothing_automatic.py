@@ -87,6 +87,7 @@ def test_every_job_is_on_the_list():
         "archive.read_back",
         "archive.examine",
         "archive.proxy",
+        "archive.storyboard",
         "archive.copy",
         "archive.copies",
         "archive.fixity",
