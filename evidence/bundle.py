@@ -324,8 +324,13 @@ def _failing(bundle: Bundle, actor: Actor, draft: Draft | None = None) -> Iterat
 
 
 def _give_up(draft: Draft, actor: Actor) -> None:
-    """Remove what a killed export left; its bundle was not built."""
+    """Remove what a killed export left; its bundle was not built. Raises Conflict where it was, but for its name."""
     bundle = Bundle.objects.filter(pk=draft.bundle()).first()
+    if bundle is not None and bundle.state == Bundle.State.BUILT and draft.whole.exists():
+        raise Conflict(
+            f"A finished bundle waits to appear as {draft.out}. Nothing was exported: the same command with --resume "
+            "gives it its name."
+        )
     if bundle is not None and bundle.state == Bundle.State.REQUESTED:
         _fail(bundle, actor, BadInput("Its export was killed, and another took its place."))
     draft.discard()

@@ -243,6 +243,8 @@ def test_finished_bundle_that_was_killed_before_its_name_appears(case, tmp_path,
         with pytest.raises(SystemExit):
             exported(case, tmp_path / "b")
     assert Bundle.objects.get().state == Bundle.State.BUILT and not (tmp_path / "b").exists()
+    with pytest.raises(Conflict, match="--resume gives it its name"):
+        exported(case, tmp_path / "b")
     call_command("bundle", "export", "--resume", "--out", str(tmp_path / "b"))
     assert check(tmp_path / "b", tmp_path)[0] == 0 and [f.name for f in tmp_path.glob(".*")] == []
 
