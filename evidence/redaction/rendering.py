@@ -69,7 +69,7 @@ def redact(row: Job, item: Item) -> None:
         try:
             with ingest.plaintext(item) as source, vault.scratch(need=2 * item.size) as folder:
                 with _told(row, folder):
-                    made = render(redaction.recipe, source, folder, seconds=(item.duration_ms or 0) / 1000)
+                    made = render(redaction.recipe, source, folder, seconds=_seconds(item))
                 stored = [(one, ingest.store(one)) for one in (made.result, made.thumbnail)]
         except AmparoError as error:
             if error.retry and row.attempts < ATTEMPTS:
@@ -77,6 +77,11 @@ def redact(row: Job, item: Item) -> None:
             _fail(redaction, error.sentence)
             continue
         _keep(redaction, stored, made.report)
+
+
+def _seconds(item: Item) -> float:
+    """How long it lasts; an hour where a video does not say."""
+    return 0.0 if item.kind == Item.Kind.IMAGE else (item.duration_ms or 3_600_000) / 1000
 
 
 def _keep(redaction: Redaction, stored: list[tuple[Rendered, Any]], report: dict[str, Any]) -> None:
@@ -207,7 +212,7 @@ def _limits(seconds: float) -> sandbox.Limits:
         wall_s=300 + 20 * seconds,
         memory_mb=3072,
         address_mb=0,  # numpy and ffmpeg reserve much and use little
-        output_mb=int(256 + 4 * seconds),
+        output_mb=int(256 + 12 * seconds),
         processes=96,
         tmp_mb=64,
     )
