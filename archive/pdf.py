@@ -1,8 +1,9 @@
 """HTML of ours to PDF, in a process of its own: `python -I pdf.py IN.html OUT.pdf FONTS [PICTURES]`.
 
 A long report takes time and memory; here both end with the process, and originals are written meanwhile. Nothing is
-fetched: the only addresses that lead anywhere are those of a font in FONTS and of a picture in PICTURES. A picture is decoded
-and drawn again, small and without anything else that its file may hold. The same page gives the same bytes.
+fetched: the only addresses that lead anywhere are those of a font in FONTS and of a picture in PICTURES, or of one field of
+it as in a chessboard: `NAME/FIELD-COLUMNS-ROWS-GAP`, counted from 0, row by row, with so many pixels between fields. A picture
+is decoded and drawn again, small and without anything else that its file may hold. The same page gives the same bytes.
 """
 
 import hashlib
@@ -30,20 +31,26 @@ class OurFiles(URLFetcher):
 
     def fetch(self, url: str, headers: dict[str, str] | None = None) -> URLFetcherResponse:
         """Open a font or a picture. Raises ValueError for any other address."""
-        if url in self.pictures:
-            return URLFetcherResponse(url, small(self.pictures[url]), {"Content-Type": "image/jpeg"})
+        picture, _, field = url.partition("/")
+        if picture in self.pictures:
+            drawn = small(self.pictures[picture], *map(int, field.split("-") if field else ()))
+            return URLFetcherResponse(url, drawn, {"Content-Type": "image/jpeg"})
         if url not in self.fonts:
             raise ValueError("A report fetches nothing.")
         return URLFetcherResponse(url, self.fonts[url].read_bytes(), {"Content-Type": "font/woff2"})
 
 
-def small(file: Path) -> bytes:
-    """A picture drawn again as a small JPEG. Raises ValueError or OSError for what is none; then none is shown."""
+def small(file: Path, field: int = 0, columns: int = 1, rows: int = 1, gap: int = 0) -> bytes:
+    """A picture, or one field of it, drawn again as a small JPEG. Raises ValueError or OSError for what is none; then none
+    is shown."""
     with Image.open(file, formats=DECODERS) as picture:
         if picture.width * picture.height > MAX_PIXELS:
             raise ValueError("The picture is too large.")
         picture.draft("RGB", (SIDE, SIDE))
         drawn = picture.convert("RGB")
+    row, column = divmod(field, columns)
+    width, height = (drawn.width + gap) // columns, (drawn.height + gap) // rows
+    drawn = drawn.crop((column * width, row * height, (column + 1) * width - gap, (row + 1) * height - gap))
     drawn.thumbnail((SIDE, SIDE))
     out = io.BytesIO()
     Image.frombytes("RGB", drawn.size, drawn.tobytes()).save(out, "JPEG", quality=QUALITY)

@@ -21,6 +21,8 @@ from django.template.loader import render_to_string
 
 from archive import vault
 from archive.errors import Damaged, ToolFailed
+from archive.media.storyboard import KIND as STORYBOARD
+from archive.media.storyboard import Board
 from archive.printing import FACES, FONTS, PROGRAM
 from evidence.disclosure import GROUPS
 from evidence.formats import BundleFacts, held, statements
@@ -32,7 +34,15 @@ from evidence.formats.words import ABOUT, actor, fours, moment, said, sentence, 
 LIMIT_S = 900  # for one file
 MAX_PICTURE = 64 * 2**20  # bytes of a rendition that is still looked at
 SHOWN = 40  # kinds of detections, frames of a storyboard and the like that one page shows
-PICTURED = ("view", "poster", "thumbnail")  # renditions, the best first
+PICTURED = ("view", STORYBOARD, "poster", "thumbnail")  # renditions, the best first
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that a page shows, and when in its film it is."""
+
+    address: str  # as archive/pdf.py takes it
+    time: str = ""
 
 
 @contextmanager
@@ -129,9 +139,9 @@ class _Maker:
         page.unlink()
         return pdf
 
-    def _pictures(self, one: Held, gallery: Path) -> list[str]:
-        """Names of an item's pictures, which now lie in the gallery; none where there are none or none are wanted."""
-        names = []
+    def _pictures(self, one: Held, gallery: Path) -> list[Picture]:
+        """An item's pictures, which now lie in the gallery; none where there are none or none are wanted."""
+        shown: list[Picture] = []
         for number, blob in enumerate(blobs(one) if self.pictures else (), 1):
             name = f"{one.item['id']}-{number}"
             try:
@@ -142,8 +152,8 @@ class _Maker:
                 FileNotFoundError,
             ):  # destroyed or damaged: the page says that there is no picture
                 continue
-            names.append(name)
-        return names
+            shown += _fields(name, board) if (board := _board(one, blob)) else [Picture(name)]
+        return shown
 
 
 def blobs(one: Held) -> list[str]:
@@ -152,6 +162,28 @@ def blobs(one: Held) -> list[str]:
         made = {row["kind"]: row["blob"] for row in one.item["renditions"]}
         return next(([made[kind]] for kind in PICTURED if kind in made), [])
     return [blob for file in one.files if (blob := _redacted_picture(one, file))]
+
+
+def _board(one: Held, blob: str) -> Board | None:
+    """How the frames lie, where this picture is the storyboard of the original."""
+    rows = (row for row in one.item["renditions"] if (row["kind"], row["blob"]) == (STORYBOARD, blob))
+    return next((Board.of(row["recipe"]) for row in rows), None)
+
+
+def _fields(name: str, board: Board) -> list[Picture]:
+    """Each frame of a storyboard by itself, with its time from the start of the film."""
+    rows = -(-len(board.at_ms) // board.columns)
+    return [
+        Picture(f"{name}/{number}-{board.columns}-{rows}-{board.gap}", _clock(at_ms))
+        for number, at_ms in enumerate(board.at_ms)
+    ]
+
+
+def _clock(ms: int) -> str:
+    """1:02:03.456, or 2:03.456 below an hour."""
+    minutes, left = divmod(ms, 60_000)
+    seconds = f"{left // 1000:02d}.{left % 1000:03d}"
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds}" if minutes >= 60 else f"{minutes}:{seconds}"
 
 
 def _redacted_picture(one: Held, file: held.Given) -> str | None:
@@ -226,7 +258,7 @@ def _line(event: Event) -> Line:
     )
 
 
-def _page(one: Held, pictures: list[str]) -> dict[str, Any]:
+def _page(one: Held, pictures: list[Picture]) -> dict[str, Any]:
     """What the report shows of one item."""
     item = one.item
     disposed = next((event for event in one.events if event.body["type"] == "item.disposed"), None)
@@ -244,6 +276,7 @@ def _page(one: Held, pictures: list[str]) -> dict[str, Any]:
             for file in one.files
         ],
         "pictures": pictures,
+        "length": _clock(item["duration_ms"]) if any(picture.time for picture in pictures) else "",
         "shown": "redacted" if item["path"] is None else "",
         "disposed": _line(disposed) if disposed else None,
         "received": moment(item["received_at"]),

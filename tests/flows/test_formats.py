@@ -71,7 +71,7 @@ def _make(out: Path) -> Made:
         (cast.jpeg(seed=3), "=1+1.jpg"),
     ):
         cast.item(case, data, name=name)
-    for name in ("archive.read_back", "archive.examine"):
+    for name in ("archive.read_back", "archive.examine", "archive.storyboard"):
         jobs.run_waiting(name)
     actor = cast.signed_in(rania)
     review.decide(item=picture, actor=actor, value="relevant", reason="The bridge is seen.")
@@ -203,8 +203,9 @@ def test_report_shows_each_item_with_a_small_picture(made):
     assert "Harbour (basis: The pier is unique.; by researcher" in text and "by researcher" in text
     for sha256 in made.sha256:
         assert report.fours(sha256)[:30] in text
+    assert "Frames of the film, 0:01.000 long" in text and "0:00.300 0:00.800" in text
     assert (
-        text.count("A small copy, for orientation") == 3
+        text.count("A small copy, for orientation") == 2
         and "No picture: none could be made of this file" in text
     )
     pictures = [image.image for page in PdfReader(made.data / "report.pdf").pages for image in page.images]

@@ -216,7 +216,7 @@ def rendition(made, item, number, kind, blob):
 def test_report_of_redacted_files_shows_no_picture_of_an_original(made):
     """Guards the promise that nothing of an original is left where only its redaction is given."""
     item = made.item(1)
-    for number, kind in enumerate(("veil", "thumbnail", "poster"), 3):
+    for number, kind in enumerate(("thumbnail", "poster", "storyboard"), 3):
         rendition(made, item, number, kind, f"{kind} of the original")
     shown = {
         "path": "data/redacted/H1-0001/a.mp4",
@@ -228,7 +228,7 @@ def test_report_of_redacted_files_shows_no_picture_of_an_original(made):
     rendition(made, item, 7, "redacted_thumbnail", "thumbnail of the redacted video")
     rendition(made, item, 8, "redacted_thumbnail", "thumbnail of another attempt")
     one = next(held.dossiers(made.write()))
-    assert report.blobs(one) == ["poster of the original"]
+    assert report.blobs(one) == ["storyboard of the original"]
     item["path"] = None
     assert report.blobs(Held(item, one.events)) == []
     change = {"record": "evidence.redaction", "set": {"rendition": "r6", "thumbnail": "r7"}}
@@ -244,6 +244,11 @@ def test_picture_is_drawn_again_without_what_its_file_holds(tmp_path):
     Image.new("RGB", (2000, 1000), "red").save(tmp_path / "large.jpg", exif=exif, comment=SECRET.encode())
     drawn = pdf.small(tmp_path / "large.jpg")
     assert SECRET.encode() not in drawn and Image.open(io.BytesIO(drawn)).size == (900, 450)
+    sheet = Image.new("RGB", (3 * 40 + 2 * 4, 30), "black")
+    sheet.paste("lime", (88, 0, 128, 30))
+    sheet.save(tmp_path / "sheet.png")
+    field = Image.open(io.BytesIO(pdf.small(tmp_path / "sheet.png", 2, 3, 1, 4)))
+    assert field.size == (40, 30) and field.convert("RGB").getpixel((1, 1))[1] > 200
     (tmp_path / "none.svg").write_text("<svg/>")
     with pytest.raises(OSError):
         pdf.small(tmp_path / "none.svg")
