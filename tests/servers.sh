@@ -1,5 +1,6 @@
 # A private PostgreSQL and a private Redis for one run of the tests, on free ports of this machine alone. Sourced by
 # ./test. start_servers exports TEST_POSTGRES_URL and TEST_REDIS_URL; stop_servers ends both and removes their folder.
+# `start_servers on` lets PostgreSQL wait for the disk, as benchmarks must.
 
 servers= postgres_bin= as_postgres=()
 
@@ -23,7 +24,7 @@ PY
   "${as_postgres[@]}" "$postgres_bin/initdb" -D "$servers/data" -U amparo -A scram-sha-256 --pwfile "$servers/password" \
     --no-sync -E UTF8 --locale=C.UTF-8 >"$servers/initdb.log" &&
     "${as_postgres[@]}" "$postgres_bin/pg_ctl" start -s -w -D "$servers/data" -l "$servers/data/log" -o "-p ${ports[0]} \
-      -k $servers -c listen_addresses=127.0.0.1 -c fsync=off -c full_page_writes=off -c max_connections=200" &&
+      -k $servers -c listen_addresses=127.0.0.1 -c fsync=${1:-off} -c full_page_writes=${1:-off} -c max_connections=200" &&
     redis-server - >/dev/null <<CONF || return 1
 port ${ports[1]}
 bind 127.0.0.1
