@@ -36,6 +36,10 @@ __all__ = ["Fault", "Progress", "Report", "verify", "verify_subject"]
 
 Progress = Callable[[int], None]
 CHUNK = 2_000
+CONFIRMED = {
+    "system.checkpoint_witnessed": ("witnesses", "line_sha256"),
+    "system.checkpoint_timestamped": ("timestamps", "response_sha256"),
+}
 
 
 def verify(
@@ -129,6 +133,7 @@ class _Log:
         self.files = Files(self._map_size())
         self.maps: dict[int, tuple[int | None, Any]] = {}
         self.told: dict[tuple[Any, Any], str] = {}  # size and root of the checkpoints that events tell of
+        self.confirmed: dict[str, str] = {}  # SHA-256 of the cosignatures and timestamps that events tell of
         self.complete = True
 
     def _map_size(self) -> int:
@@ -197,8 +202,11 @@ class _Log:
             try:
                 if kind == "system.map_root":
                     self.maps[int(payload["size"])] = (position, payload)
-                else:
+                elif kind == "system.checkpoint_signed":
                     self.told[payload["size"], payload["root"]] = place
+                else:
+                    what, name = CONFIRMED[kind]
+                    self.confirmed |= {row[name]: place for row in payload[what]}
             except (ValueError, KeyError, TypeError):
                 self.report.add("altered event", place, "it does not say what was signed")
 
@@ -237,11 +245,16 @@ class _Log:
             )
 
     def _checkpoints(self) -> None:
-        """Step 5: a checkpoint that an event tells of is there."""
+        """Steps 5 and 6: a checkpoint, cosignature or timestamp that an event tells of is there."""
         there = set(Checkpoint.objects.values_list("size", "root"))
         for checkpoint, place in self.told.items():
             if checkpoint not in there:
                 self.report.add("missing checkpoint", place, "the checkpoint that it tells of is gone")
+        for digest, place in self.confirmed.items():
+            if digest not in self.heads.confirmed:
+                self.report.add(
+                    "missing confirmation", place, "the cosignature or timestamp it tells of is gone"
+                )
 
 
 def _tips(report: Report, reader: Reader, name: str = "") -> None:

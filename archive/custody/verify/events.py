@@ -6,11 +6,12 @@ it asked what exactly is wrong.
 
 import hashlib
 import marshal
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from archive.custody.canonical import ZERO_HASH, canonical_document
+from archive.custody.canonical import MAX_EVENT_BYTES, ZERO_HASH, canonical_document
 from archive.custody.verify.reader import MANY, Reader, event_columns
 from archive.custody.verify.report import Found
 
@@ -19,10 +20,12 @@ CHUNK = 8_192  # of which are held at a time
 WIDTH, HASH = 256, 32
 ABSENT = "00" * HASH  # stands in the tree where an event is missing: so the other leaves keep their places
 _sha256 = hashlib.sha256
+_TIMES = re.compile(r"(?:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\n)*", re.ASCII)
 _FIELDS = frozenset("version subject number previous type time actor reason software payload".split())
-NOTED = frozenset(
-    ("item.stored", "system.checkpoint_signed", "system.map_root")
-)  # others need what these say
+NOTED = frozenset(  # others need what these say
+    ("item.stored", "system.map_root")
+    + tuple(f"system.checkpoint_{what}" for what in ("signed", "witnessed", "timestamped"))
+)
 
 
 class Row(NamedTuple):
@@ -56,7 +59,7 @@ class Checker:
         self.noted: list[list[Any]] = []  # type, position, hash, place, payload
         self.times: list[str] = []
 
-    def take(self, rows: Iterable[tuple]) -> list[str]:
+    def take(self, rows: Sequence[tuple]) -> list[str]:
         """Check events. Returns their hashes, made from their bytes."""
         hashes, times, tips = [], self.times, self.tips
         times.clear()
@@ -66,6 +69,8 @@ class Checker:
             _, _, subject, number, kind, at, body, stored = row
             digest = _sha256(b"\x00" + body).hexdigest()
             hashes.append(digest)
+            if len(body) > MAX_EVENT_BYTES:
+                self.found.add("altered event", Row(*row).place, f"it has {len(body):,} bytes: too many")
             try:
                 event = canonical_document(body)
                 time, previous, payload = event["time"], event["previous"], event["payload"]
@@ -97,6 +102,11 @@ class Checker:
                     self.firsts.append((row, None))
                 self._name(Row(*row), None, digest)
             tips[subject] = (number, digest)
+        if not _are_times(times):
+            for at, row in enumerate(rows):
+                if times[at] and not _are_times(times[at : at + 1]):
+                    self.found.add("altered event", Row(*row).place, "its time is none")
+                    times[at] = ""
         self.found.figures["events"] += len(hashes)
         return hashes
 
@@ -196,6 +206,17 @@ def _in_form(event: Any) -> bool:
         and isinstance(event["payload"], dict)
         and isinstance(event["payload"].get("set", {}), dict)
     )
+
+
+def _are_times(times: list[str]) -> bool:
+    """Whether these are moments as events write them, which sort as they follow each other. Empty ones are passed over."""
+    try:
+        known = [time for time in times if time]
+        return _TIMES.fullmatch("\n".join([*known, ""])) is not None and all(
+            map(datetime.fromisoformat, known)
+        )
+    except (ValueError, TypeError):
+        return False
 
 
 def _as_event(stored: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from django.conf import settings
@@ -28,6 +29,7 @@ class Heads:
 
     signed: list[Signed] = field(default_factory=list)
     anchored: list[tuple[int, datetime]] = field(default_factory=list)  # size, and when it was seen outside
+    confirmed: set[str] = field(default_factory=set)  # SHA-256 of every stored cosignature and timestamp
 
     def spans(self) -> list[Span]:
         """When the events of each stretch of positions may have happened."""
@@ -83,6 +85,8 @@ def check_heads(
                 f"it covers {parsed.size} events, and the tiles hold {integrated}: some are gone",
             )
         heads.anchored += _outside(report, place, row, rules)
+        heads.confirmed |= {sha256(one.line.encode()).hexdigest() for one in row.cosignatures.all()}
+        heads.confirmed |= {sha256(bytes(one.response)).hexdigest() for one in row.timestamps.all()}
     if known:
         parsed = _checkpoint(report, KNOWN, known, chain, rules)
         if parsed:
@@ -145,7 +149,7 @@ def _checkpoint(
     if asked and not all(_has_signed(key, parsed) for key in asked):
         report.add("wrong key", place, "it carries no good signature of the log's key")
     logs = [log.key for log in rules.logs if log.key.name == parsed.origin] if rules else []
-    if logs and not any(_has_signed(key, parsed) for key in logs):
+    if rules and rules.logs and not any(_has_signed(key, parsed) for key in logs):
         report.add("wrong key", place, "no key of the log that the policy names has signed it")
     return parsed
 

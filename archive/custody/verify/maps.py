@@ -263,5 +263,7 @@ def _pages_lead_to(head: MapHead) -> bool:
                 except (KeyError, IndexError, ValueError):
                     return False
                 below |= {slot.page: slot.digest for slot in slots if isinstance(slot, map.Below)}
+        if map.EMPTY in below.values():  # a page of nothing, which may lead to itself
+            return False
         wanted = below
     return True

@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connection, transaction
 
-from archive.custody import Actor
+from archive.custody import Actor, map
 from archive.custody import verify as verifying
 from archive.custody.canonical import canonical
 from archive.custody.log import record
+from archive.custody.notes import ED25519, VerifierKey
 from archive.custody.publish import publish
 from archive.custody.sequence import advance
 from archive.custody.verify import pool, state, verify
@@ -156,6 +157,32 @@ def test_altered_tree_and_map(published, name):
     assert kinds() == {kind}
 
 
+def test_a_page_of_the_map_that_leads_to_itself_ends_no_walk(published):
+    head, loop = MapHead.objects.latest("size"), 10**6
+    slots = map._decode(bytes(head.page.content))
+    slots[slots.index(None)] = map.Below(loop, map.EMPTY)  # adds nothing to the root
+    with superuser() as hand:
+        hand.sql("UPDATE archive_mappage SET content = %s WHERE id = %s", map._encode(slots), head.page_id)
+        empty = map._encode([map.Below(loop, map.EMPTY), *[None] * 15])
+        hand.sql("INSERT INTO archive_mappage (id, content) VALUES (%s, %s)", loop, empty)
+    assert kinds() == {"altered map"}
+
+
+def test_confirmations_that_events_tell_of_are_missed(published):
+    told = {"line_sha256": "0" * 64}
+    with transaction.atomic():
+        record(
+            "system:main", event="system.checkpoint_witnessed", actor=SYSTEM, payload={"witnesses": [told]}
+        )
+    advance()
+    assert kinds() == {"missing confirmation"}
+
+
+def test_a_policy_for_another_log_is_not_satisfied(published):
+    other = VerifierKey("other.example/log", ED25519, bytes(range(32)))
+    assert kinds(policy=f"log {other}\nquorum none\n") == {"wrong key"}
+
+
 def test_a_map_taken_away_is_missed(published):
     with superuser() as hand:
         hand.sql("UPDATE archive_checkpoint SET map_id = NULL")
@@ -175,8 +202,6 @@ def test_the_map_is_checked_where_it_stands_behind_the_log(published):
 
 def test_the_root_made_in_the_order_of_keys_is_the_root_of_the_pages(published):
     head = MapHead.objects.latest("size")
-    from archive.custody import map
-
     leaves = [
         (bytes.fromhex(e.key), map.Leaf(bytes.fromhex(e.key), e.number, bytes.fromhex(e.tip)).hash())
         for e in MapEntry.objects.order_by("key")
@@ -204,6 +229,32 @@ def test_a_clock_that_ran_backwards_is_named_beyond_a_tolerance():
     advance()
     (fault,) = verify().faults
     assert fault.kind == "clock ran backwards" and "position 4)" in fault.place
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("time", ["zzzz", "2026-02-30T00:00:00.000000Z", "2026-W47-6T09:00:00.123456Z"])
+def test_what_is_no_time_is_named_and_hides_no_clock_that_ran_backwards(time):
+    append("case:clock", 2)
+    event = CustodyEvent.objects.get(subject="case:clock", number=2)
+    with superuser() as hand:
+        hand.put_body(event.pk, canonical(hand.event(event.pk) | {"time": time}), rehash=True)
+        if connection.vendor == "sqlite":  # where a column holds any text
+            hand.sql("UPDATE archive_custodyevent SET time = %s WHERE id = %s", time, event.pk)
+        hand.rehash_chain("case:clock")
+    append("case:other", clock=lambda: datetime.now(UTC) - timedelta(days=30))
+    advance()
+    assert kinds() == {"altered event", "clock ran backwards"}
+
+
+@pytest.mark.django_db
+def test_an_event_too_long_to_be_one_is_named():
+    append("case:long")
+    event = CustodyEvent.objects.get(subject="case:long")
+    with superuser() as hand:
+        long = canonical(hand.event(event.pk) | {"payload": {"n": "x" * 65_535}})
+        hand.put_body(event.pk, long, rehash=True)
+        hand.rehash_chain("case:long")
+    assert kinds() == {"altered event"}
 
 
 # --- the command --------------------------------------------------------------------------------------------------
