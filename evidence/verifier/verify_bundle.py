@@ -298,6 +298,11 @@ def point(document: Any, pointer: str) -> Any:
     return document
 
 
+def is_count(value: Any) -> bool:
+    """Whether this is a number, which `true` is not, though Python would say that it equals 1."""
+    return type(value) is int and value >= 0
+
+
 def is_hash(value: Any) -> bool:
     """Whether this is a SHA-256 as bundles write it."""
     return isinstance(value, str) and HEX64.fullmatch(value) is not None
@@ -1047,7 +1052,8 @@ class Check:
 
         def close() -> None:
             if here:
-                need(number == here["events"], "end-changed", here["subject"], number, here["events"])
+                whole = is_count(here["events"]) and number == here["events"]
+                need(whole, "end-changed", here["subject"], number, here["events"])
                 last = here["subject"], number
                 need(tip == here["tip"], "differs", event_of(last), f"{LOG}subjects.json")
                 tips[here["subject"]] = number, tip
@@ -1062,7 +1068,7 @@ class Check:
                 need(subject not in tips, "twice", where, subject)
                 here, number, tip = next(listed, ("", {"subject": ""}))[1], 0, "0" * 64
                 need(here["subject"] == subject, "subject", where, subject)
-            due = type(event["number"]) is int and event["number"] == number + 1
+            due = is_count(event["number"]) and event["number"] == number + 1
             need(due, "number", where, number + 1, subject)
             need(event["previous"] == tip, "previous", where)
             number, tip = number + 1, hashlib.sha256(b"\x00" + raw).hexdigest()
@@ -1237,9 +1243,9 @@ class Check:
         for at, ((subject, number), digest) in enumerate(self.hashes.items()):
             where, row = next(rows, (line_of(at + 1, f"{LOG}inclusion.jsonl"), nothing))
             same = (row.get("subject"), row.get("number"), row.get("event")) == (subject, number, digest)
-            need(same, "left-out", where)
+            need(same and is_count(row["number"]), "left-out", where)
             position, proof = row["position"], path_of(row["proof"])
-            need(type(position) is int, "left-out", where)
+            need(is_count(position), "left-out", where)
             proved = included(bytes.fromhex(digest), position, note.size, proof, note.root)
             need(proved, "not-in-log", event_of((subject, number)), position)
             need(position < covered, "order", event_of((subject, number)))
@@ -1295,7 +1301,8 @@ class Check:
                 raise Bad("key-proof", where, subject) from None
             entry = sha(b64(row["key_proof"])), row["number"], bytes.fromhex(row["tip"])
             need(map_root(*entry, path_of(row["siblings"])) == root, "not-in-map", where, subject)
-            need((row["number"], row["tip"]) == (number, tip), "incomplete", subject, number, row["number"])
+            same = is_count(row["number"]) and (row["number"], row["tip"]) == (number, tip)
+            need(same, "incomplete", subject, number, row["number"])
         need(next(rows, None) is None, "left-out", f"{LOG}completeness.jsonl")
         self.map_position = position
         return Say("completeness-found", (len(self.tips), said["size"]))
@@ -1336,7 +1343,11 @@ class Check:
             while opening and (opening["subject"], opening["number"]) == (event["subject"], event["number"]):
                 salt, pointer, value = opening["salt"], opening["pointer"], opening["value"]
                 made = hashlib.sha256(canonical([salt, pointer, value])).hexdigest()
-                kept = is_hash(salt) and point(event, pointer) == {"commitment": made}
+                kept = (
+                    is_hash(salt)
+                    and is_count(opening["number"])
+                    and point(event, pointer) == {"commitment": made}
+                )
                 need(kept, "opening", where, event_of((event["subject"], event["number"])))
                 self.opened[event["subject"], event["number"], pointer] = value
                 count += 1
@@ -1359,7 +1370,8 @@ class Check:
     def _take(self, where: Say, row: dict, events: dict[Place, dict]) -> tuple[Place, dict]:
         """Give the event that an entry names, and strike it from those that must be named."""
         at = (row["subject"], row["number"])
-        need(at in events and row["event"] == self.hashes[at], "names-no-event", where)
+        named = is_count(row["number"]) and at in events and row["event"] == self.hashes[at]
+        need(named, "names-no-event", where)
         return at, events.pop(at)
 
     def originals(self) -> Say:
@@ -1378,12 +1390,8 @@ class Check:
             need(len(stored.get(subject, [])) == 1, "stored-once", where, subject)
             known.add(subject)
             then = stored[subject][0]
-            need(
-                (item["sha256"], item["size"]) == (then["blob"], then["size"]),
-                "differs",
-                where,
-                Say("stored", (subject,)),
-            )
+            same = is_count(item["size"]) and (item["sha256"], item["size"]) == (then["blob"], then["size"])
+            need(same, "differs", where, Say("stored", (subject,)))
             without = wanted == "redacted" or gone.get(subject, False)
             need((item["path"] is None) == without, "item-path", where, item["path"])
             if item["path"] is not None:

@@ -187,6 +187,14 @@ def test_bundle_with_a_proof_changed(bundle, forge, name, edit, words):
     assert_bad(bundle, words)
 
 
+def test_true_is_no_number(bundle, forge):
+    """Python says that True == 1; another verifier would not."""
+    name = "data/custody/subjects.json"
+    put(bundle, name, (bundle / name).read_bytes().replace(b'"events":1,', b'"events":true,', 1))
+    forge.seal(bundle)
+    assert_bad(bundle, "its end was changed")
+
+
 def test_bundle_with_a_statement_of_another_map(bundle, forge):
     forge.mapped = {**forge.mapped, "root": "00" * 32}
     forge.sign(bundle)
