@@ -91,3 +91,16 @@ def test_a_disposal_waits_for_a_bundle_that_is_being_built(approved):
     jobs.run_waiting("archive.dispose", most=1)
     assert "is being built" in Job.objects.get(name="archive.dispose").error
     vault.open(item.sha256).close()
+
+
+def test_a_download_is_an_event_of_each_item_that_was_taken_out():
+    person = cast.person("researcher")
+    case = cast.case(owner=person)
+    cast.share(case, person, access.EXPORT, access.MANAGE)
+    items = [cast.item(case) for _ in range(2)]
+    left = cast.item(case)
+    volume = kept(case, *items)
+    bundles.download(bundle=volume.bundle, actor=cast.signed_in(person))
+    told = CustodyEvent.objects.filter(type="item.taken_out").values_list("subject", flat=True)
+    assert set(told) == {item.custody_subject() for item in items} and left.custody_subject() not in told
+    assert not verify().faults
