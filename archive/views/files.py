@@ -84,7 +84,7 @@ def reveal(request: HttpRequest, item_id: UUID) -> HttpResponseBase:
     veil.lift(request, item)
     if request.headers.get("Accept", "").startswith("application/json"):
         sharp, poster = sharp_urls(item)
-        answer = JsonResponse({"src": sharp, "poster": poster})
+        answer = JsonResponse({"src": sharp, "poster": poster, "storyboard": storyboard_url(item)})
         answer["Cache-Control"] = "private, no-store"
         return answer
     return back(request, reverse("item", args=[item.pk]))
@@ -129,6 +129,12 @@ def sharp_urls(item: Item) -> tuple[str, str]:
         playable = reverse("item-stream", args=[item.pk]) if playable_bytes(item) else ""
         return playable, made.get(Rendition.Kind.POSTER, "")
     return made.get(Rendition.Kind.VIEW, ""), ""
+
+
+def storyboard_url(item: Item) -> str:
+    """Where the storyboard of a video is; empty where there is none."""
+    made = item.renditions.filter(kind=Rendition.Kind.STORYBOARD).first()
+    return reverse("rendition", args=[made.pk]) if made else ""
 
 
 # --- how --------------------------------------------------------------------------------------------------------

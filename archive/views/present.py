@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, pgettext
 
+from archive.media.storyboard import Board
 from archive.models import Blob, Item, Rendition
 from archive.models.items import Statement
 from archive.views import files, suggestions, veil
@@ -204,6 +205,8 @@ class Viewer:
     veil_url: str = ""
     sharp_url: str = ""
     poster_url: str = ""
+    storyboard_url: str = ""
+    storyboard_s: tuple[float, ...] = ()  # when its frames are
     duration_ms: int = 0
     frame_rate: float = 25.0
     likely: str = ""
@@ -227,6 +230,7 @@ def viewer(request: HttpRequest, item: Item, full: Full, *, notes: Iterable = ()
     sharp, poster = files.sharp_urls(item)
     can_show = bool(sharp)
     revealed = can_show and veil.is_lifted(request, item)
+    board = made.get(Rendition.Kind.STORYBOARD)
     shape = next((made[k] for k in ("view", "poster", "veil") if k in made and made[k].width), None)
     width = item.width or (shape.width if shape else None) or 1000
     height = item.height or (shape.height if shape else None) or 750
@@ -243,6 +247,8 @@ def viewer(request: HttpRequest, item: Item, full: Full, *, notes: Iterable = ()
         veil_url=reverse("rendition", args=[made["veil"].pk]) if "veil" in made else "",
         sharp_url=sharp if revealed else "",
         poster_url=poster if revealed else "",
+        storyboard_url=files.storyboard_url(item) if revealed else "",
+        storyboard_s=tuple(ms / 1000 for ms in Board.of(board.recipe).at_ms) if board else (),
         duration_ms=length,
         frame_rate=frame_rate(item),
         likely=", ".join(full.labels[:5]),

@@ -6,6 +6,7 @@
   const veil = document.getElementById("veil");
   const boxes = document.getElementById("boxes");
   const tool = (name) => document.querySelector(`[data-do="${name}"]`);
+  const board = document.getElementById("storyboard");
   const said = document.getElementById("said");
 
   const lower = () => { stage.dataset.veiled = ""; stage.querySelector("video")?.pause(); show(); };
@@ -13,6 +14,7 @@
   const show = () => {
     const button = tool("veil");
     if (button) button.hidden = "veiled" in stage.dataset;
+    if (board) board.hidden = "veiled" in stage.dataset;
     document.dispatchEvent(new CustomEvent("amparo:veil", { detail: { lifted: !("veiled" in stage.dataset) } }));
   };
 
@@ -29,6 +31,12 @@
     } else sharp.alt = stage.dataset.alt;
     sharp.src = answer.src;
     stage.insertBefore(sharp, boxes || veil);
+    if (board && answer.storyboard) {
+      const frames = document.createElement("img");
+      frames.alt = board.dataset.alt;
+      frames.src = answer.storyboard;
+      board.prepend(frames);
+    }
     return sharp;
   };
 

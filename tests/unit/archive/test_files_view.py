@@ -1,5 +1,7 @@
 """Bytes to the browser: veiled until asked for, by range, and never as anything that could run."""
 
+import re
+
 import pytest
 
 from archive import access, jobs, vault
@@ -162,6 +164,20 @@ def test_what_browsers_cannot_play_is_streamed_from_its_proxy_only(reader):
     made = item.renditions.get(kind=Rendition.Kind.PROXY)
     response = browser.get(f"/items/{item.pk}/stream")
     assert response["ETag"] == f'"{made.blob_id}"'
+
+
+def test_a_storyboard_is_given_out_and_drawn_after_a_recorded_look_only(clip, reader):
+    jobs.run_waiting("archive.storyboard")
+    address = rendition(clip, "storyboard")
+    browser = cast.browser(reader)
+    assert browser.get(address).status_code == 404
+    page = browser.get(f"/items/{clip.pk}/").content.decode()
+    assert address not in page and re.search(r'id="storyboard"[^>]* hidden>', page)
+    answer = browser.post(f"/items/{clip.pk}/reveal", headers={"accept": "application/json"}).json()
+    assert answer["storyboard"] == address
+    assert browser.get(address)["Cache-Control"] == "private, no-store"
+    page = browser.get(f"/items/{clip.pk}/").content.decode()
+    assert address in page and not re.search(r'id="storyboard"[^>]* hidden>', page)
 
 
 # --- originals and thumbnails -------------------------------------------------------------------------------------
