@@ -1588,7 +1588,10 @@ def read_given(options: argparse.Namespace) -> tuple[Given, list[str]]:
             if option == "--policy":
                 given.policy = read_policy(raw)
             elif option == "--known":
-                given.known.append((path, read_note(raw)))
+                typed = (
+                    raw.replace(b"\r\n", b"\n").rstrip(b"\n") + b"\n"
+                )  # from paper, or scanned: ends may differ
+                given.known.append((path, read_note(typed)))
             elif option == "--consistency":
                 link = json.loads(raw)
                 given.links.append(
