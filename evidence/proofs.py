@@ -21,8 +21,25 @@ from evidence import bag
 if TYPE_CHECKING:
     from evidence.contents import Event
 
-MOST_PAGES = 2_000  # of the map, kept while proofs are made
+MOST_PAGES, MOST_NODES = 2_000, 100_000  # of the map and of the tree, kept while proofs are made
 TIPS = "tips"  # in the spool folder: position of each subject's last event, a line each
+
+
+class Nodes(Tiles):
+    """Tiles that keep the nodes inside them too: proofs of events that lie near each other share most of theirs."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._nodes: dict[tuple[int, int], bytes] = {}
+
+    def perfect_node(self, height: int, index: int) -> bytes:
+        """As Tiles.perfect_node."""
+        found = self._nodes.get((height, index))
+        if found is None:
+            if len(self._nodes) > MOST_NODES:
+                self._nodes.clear()
+            found = self._nodes[height, index] = super().perfect_node(height, index)
+        return found
 
 
 class Lines:
@@ -49,7 +66,7 @@ class Custody:
     def __init__(self, folder: Path, spool: Path, checkpoint: Checkpoint) -> None:
         self.events = self.subjects = self.opened = 0
         self._folder, self._checkpoint = folder, checkpoint
-        self._tiles, self._pages = Tiles(checkpoint.size), {}
+        self._tiles, self._pages = Nodes(checkpoint.size), {}
         names = ("events", "openings", "inclusion", "completeness")
         self._events, self._openings, self._inclusion, self._completeness = (
             (folder / f"{name}.jsonl").open("xb") for name in names
@@ -119,7 +136,7 @@ def slug(name: str) -> str:
 
 def single(spool: Path, checkpoint: Checkpoint) -> Iterator[bag.Entry]:
     """The files of data/custody/proofs: one for the map's event and one for the last event of each subject."""
-    tiles, note = Tiles(checkpoint.size), cosigned_note(checkpoint)
+    tiles, note = Nodes(checkpoint.size), cosigned_note(checkpoint)
     with (spool / TIPS).open() as tips:
         for position in itertools.chain(
             [checkpoint.map.event.position.position], (int(line) for line in tips)
