@@ -386,7 +386,7 @@ def test_records_that_lie_about_their_size_end_the_reading():
         b"\xff\n",
         b"[" * 5000,
     ):
-        assert [record.name for record in probe._records(good + bad + good)] == ["size"]
+        assert [record.name for record in probe.records(good + bad + good)] == ["size"]
 
 
 def test_a_decoder_that_took_too_long_is_a_condition():
