@@ -780,13 +780,9 @@ class Check:
         self.public: bytes | None = None  # the key in the bundle, once well-formed
         self.statement_sha256 = ""
         self.statement: dict | None = None  # what was signed, once its signature fits
-        self.listed: dict[str, dict[str, str]] = {
-            name: {} for name in ALGORITHMS
-        }  # hash by file, as manifests say
+        self.listed: dict[str, dict[str, str]] = {name: {} for name in ALGORITHMS}  # hash by file, as stated
         self.found: dict[str, tuple[str, str, int]] = {}  # SHA-256, SHA-512 and size by file, as read
-        self.tips: dict[
-            str, tuple[int, str]
-        ] = {}  # number and hash of the last event by subject, once chains hold
+        self.tips: dict[str, tuple[int, str]] = {}  # number and hash of each subject's last event
         self.hashes: dict[Place, str] = {}  # hash of every event, once all chains hold
         self.times = array("q")  # in microseconds, in the same order
         self.kept: dict[Place, dict] = {}  # events that later steps compare with
@@ -973,17 +969,11 @@ class Check:
             stated = signed[f"tagmanifest_{ALGORITHMS[place]}"]
             need(self._digest(name)[place] == stated, "differs", name, STATEMENT)
         self.remark("signer", fingerprint)
-        bundle, code, made, software = (
-            signed["bundle"],
-            signed["case"]["code"],
-            signed["created"],
-            signed["software"],
-        )
-        moment(made)
-        volume = signed["volume"]
+        moment(signed["created"])
+        volume, code = signed["volume"], signed["case"]["code"]
         if volume["of"] > 1:
             self.remark("volume", volume["number"], volume["of"])
-        return Say("signature-found", (bundle, code, made, software))
+        return Say("signature-found", (signed["bundle"], code, signed["created"], signed["software"]))
 
     def manifests(self) -> Say:
         """The manifests list every file, once, by a name that leads nowhere else."""
@@ -1343,11 +1333,8 @@ class Check:
             while opening and (opening["subject"], opening["number"]) == (event["subject"], event["number"]):
                 salt, pointer, value = opening["salt"], opening["pointer"], opening["value"]
                 made = hashlib.sha256(canonical([salt, pointer, value])).hexdigest()
-                kept = (
-                    is_hash(salt)
-                    and is_count(opening["number"])
-                    and point(event, pointer) == {"commitment": made}
-                )
+                kept = is_hash(salt) and is_count(opening["number"])
+                kept = kept and point(event, pointer) == {"commitment": made}
                 need(kept, "opening", where, event_of((event["subject"], event["number"])))
                 self.opened[event["subject"], event["number"], pointer] = value
                 count += 1
@@ -1404,12 +1391,8 @@ class Check:
             for row in redactions:
                 at, event = self._take(where, {**row, "subject": subject}, made)
                 rendition = event["payload"]["set"]
-                told = (row["sha256"], row["original_sha256"])
-                same = (
-                    told
-                    == (rendition["blob"], then["blob"])
-                    == (rendition["blob"], rendition["original_sha256"])
-                )
+                same = row["sha256"] == rendition["blob"]
+                same = same and row["original_sha256"] == rendition["original_sha256"] == then["blob"]
                 need(same and row["recipe"] == self._value(at, "recipe"), "differs", where, event_of(at))
                 self._file(where, row["path"], rendition["blob"], "data/redacted/", used)
             for row in item["acquisitions"]:
