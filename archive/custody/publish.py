@@ -243,7 +243,8 @@ def _files(stored: list[tuple[int, bytes]]) -> dict[str, tuple[int, bytes]]:
 
 def _keys(names: Iterable[str], private: RSAPrivateKey) -> dict[str, tuple[bytes, bytes]]:
     """Keys of names with their proofs: those that are stored, and new ones, made before the transaction opens."""
-    wanted, keys = list(names), {}
+    wanted = list(names)
+    keys: dict[str, tuple[bytes, bytes]] = {}
     for at in range(0, len(wanted), CHUNK):
         rows = MapEntry.objects.filter(name__in=wanted[at : at + CHUNK])
         keys |= {
