@@ -252,6 +252,14 @@ def verify(root: bytes, proof: MapProof, public_key: bytes) -> None:
         raise BadProof(f"the key of {proof.name} in the map is not made with the map's key") from error
     if hashlib.sha256(proof.key_proof).digest() != proof.key:
         raise BadProof("the key is not the hash of its proof")
+    leaves = [Leaf(proof.key, proof.number, proof.tip), *([proof.other] if proof.other else [])]
+    lengths = {len(part) for leaf in leaves for part in (leaf.key, leaf.tip)} | {
+        len(s) for s in proof.siblings
+    }
+    if lengths != {32} or not all(
+        0 <= leaf.number < 2**64 for leaf in leaves
+    ):  # or a leaf could be cut otherwise
+        raise BadProof("a key, tip or sibling does not have 32 bytes, or a number more than 64 bits")
     depth = len(proof.siblings)
     path = f"{int.from_bytes(proof.key, 'big'):0256b}"
     if depth > 256:

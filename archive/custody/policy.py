@@ -27,7 +27,7 @@ MAX_BYTES = 1_048_576
 MAX_OF_EACH = 256  # logs, witnesses, groups
 SKEW_S = 60  # clocks differ: a cosignature may be that far in the future
 _ALLOWED = re.compile(rb"[\x09\x20-\x7e\x80-\xff]*")
-_AGE = re.compile(rb"#[ \t]*greatest-age(?:[ \t]+(.*?))?[ \t]*")
+_AGE = re.compile(rb"#[ \t]*greatest-age(.*)")
 _COUNT = re.compile(rb"[1-9][0-9]{0,5}")
 
 
@@ -183,9 +183,10 @@ class _Reader:
             return
         if self.age is not None:
             raise BadInput("greatest-age stands in the file twice.")
-        if not found[1] or not re.fullmatch(rb"[1-9][0-9]{0,9}", found[1]):
+        age = re.fullmatch(rb"[ \t]+([1-9][0-9]{0,9})", found[1])
+        if age is None:
             raise BadInput("greatest-age is followed by a number of seconds.")
-        self.age = int(found[1])
+        self.age = int(age[1])
 
     def log(self, words: list[bytes]) -> None:
         key = _key(words[0], LOG_TYPES, "log")

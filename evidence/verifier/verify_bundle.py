@@ -82,6 +82,7 @@ ALLOWED = re.compile(  # beside these, a bundle may hold
 )
 BAGIT_TXT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 MAX_EVENT, MAX_LINE, MAX_SMALL_FILE, PIECE = 65_535, 16 * 2**20, 2**20, 2**20
+MAX_CERTIFICATES = 16  # in a timestamp: so that a chain is soon followed to its end
 CLOCKS_DIFFER = 600  # seconds that two honest clocks, or two events written at once, may be apart
 HEX64 = re.compile(r"[0-9a-f]{64}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
@@ -202,13 +203,16 @@ class Zip:
         self.zip = zipfile.ZipFile(path)
         self.real: dict[str, Any] = {}
         self.faults: list[Finding] = []
-        tops, end = set(), 0
+        tops, end, hidden = set(), 0, 0
         for info in sorted(self.zip.infolist(), key=lambda i: i.header_offset):
             top, _, name = info.filename.partition("/")
             tops.add(top)
-            overlaps, end = info.header_offset < end, info.header_offset + 30 + info.compress_size
-            if overlaps or end > self.zip.start_dir:
+            begun, (end, named_anew) = end, self._header(info)
+            hidden = max(hidden, info.header_offset - begun)
+            if info.header_offset < begun or end > self.zip.start_dir:
                 self.faults.append(Bad("zip-overlap", name))
+            elif named_anew or (info.is_dir() and info.file_size):
+                self.faults.append(Bad("zip-packing", name))
             elif stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 self.faults.append(Bad("link", name))
             elif (
@@ -223,6 +227,31 @@ class Zip:
                 add(self, name, info.filename, info)
         if len(tops) != 1:
             self.faults.append(Bad("zip-tops", len(tops)))
+        file = self._file()
+        hidden = max(hidden, self.zip.start_dir - end)
+        after = file.seek(0, os.SEEK_END) - 22
+        file.seek(max(0, after))
+        if hidden > 24 or file.read(4) != b"PK\5\6":  # 24: what may follow a file, its sizes and checksum
+            self.faults.append(Bad("zip-hidden"))
+
+    def _file(self) -> IO[bytes]:
+        if self.zip.fp is None:
+            raise zipfile.BadZipFile("closed")
+        return self.zip.fp
+
+    def _header(self, info: zipfile.ZipInfo) -> tuple[int, bool]:
+        """Where a file's bytes end; and whether it has a second name (extra field 0x7075), which some programs take."""
+        file = self._file()
+        file.seek(info.header_offset)
+        header = file.read(30)
+        name, extra = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
+        file.seek(name, os.SEEK_CUR)
+        kinds = set()
+        for rest in (info.extra, file.read(extra)):
+            while len(rest) >= 4:
+                kinds.add(rest[:2])
+                rest = rest[4 + int.from_bytes(rest[2:4], "little") :]
+        return info.header_offset + 30 + name + extra + info.compress_size, b"\x75\x70" in kinds
 
     def open(self, name: str) -> IO[bytes]:
         """Open one file for reading."""
@@ -533,8 +562,11 @@ def read_policy(raw: bytes) -> Policy:
             if re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", line):
                 raise ValueError("control character")
             if not words or words[0].startswith(b"#"):
-                if found := re.fullmatch(rb"\s*#\s*greatest-age\s+(\d+)\s*", line):
-                    policy.greatest_age = int(found[1])
+                if found := re.fullmatch(rb"[ \t]*#[ \t]*greatest-age(.*)", line):
+                    age = re.fullmatch(rb"[ \t]+([1-9][0-9]{0,9})[ \t]*", found[1])
+                    if age is None or policy.greatest_age is not None:
+                        raise ValueError("greatest-age is one number of seconds")
+                    policy.greatest_age = int(age[1])
                 continue
             verb, *rest = words
             known = policy.witnesses.keys() | policy.groups.keys()
@@ -549,7 +581,8 @@ def read_policy(raw: bytes) -> Policy:
                 policy.witnesses[rest[0]] = key
             elif verb == b"group" and len(rest) > 2:
                 name, rule, *members = rest
-                count = {b"any": 1, b"all": len(members)}.get(rule) or int(rule)
+                digits = re.fullmatch(rb"[1-9][0-9]{0,5}", rule)
+                count = int(rule) if digits else {b"any": 1, b"all": len(members)}.get(rule, 0)
                 sound = 1 <= count <= len(members) and name not in known | {b"none"} and known >= set(members)
                 sound = sound and len(set(members)) == len(members) and not used & set(members)
                 used |= set(members)
@@ -640,6 +673,8 @@ def read_stamp(raw: bytes) -> Stamp:
         x509.load_der_x509_certificate(w) for tag, c, _ in data if tag == 0xA0 for _, _, w in walk(c)
     ]
     ((_, info, _),) = walk(data[-1][1])
+    if len(certificates) > MAX_CERTIFICATES:
+        raise ValueError("too many certificates")
     signer = walk(info)
     attributes = next(w for tag, _, w in signer[2:] if tag == 0xA0)
     kept = [each for each in signer[3:] if each[0] not in (0xA0, 0xA1)]
@@ -711,19 +746,20 @@ def leads_to(
     others: list[x509.Certificate],
     trusted: list[x509.Certificate],
     at: datetime,
-    steps: int = 6,
 ) -> bool:
     """Whether a chain of certificates, all valid at that time, leads from this one to a trusted one."""
-    if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
-        return False
-    if certificate in trusted:
-        return True
-    for issuer in [*trusted, *others] if steps else []:
-        with contextlib.suppress(InvalidSignature, ValueError, TypeError, x509.ExtensionNotFound):
-            certificate.verify_directly_issued_by(issuer)
-            basic = issuer.extensions.get_extension_for_class(x509.BasicConstraints)
-            if basic.value.ca and leads_to(issuer, others, trusted, at, steps - 1):
-                return True
+    reached = [certificate]
+    for one in reached:  # grows; each is looked at once, so that certificates that sign each other end
+        if not one.not_valid_before_utc <= at <= one.not_valid_after_utc:
+            continue
+        if one in trusted:
+            return True
+        for issuer in [*trusted, *others]:
+            with contextlib.suppress(InvalidSignature, ValueError, TypeError, x509.ExtensionNotFound):
+                if issuer not in reached:
+                    one.verify_directly_issued_by(issuer)
+                    if issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+                        reached.append(issuer)
     return False
 
 
@@ -1101,6 +1137,9 @@ class Check:
             raise CouldNotCheck("needs", 2)
         key = Vkey(note.origin, ED25519, self.public)
         need(self._holds(note, key) is not None, "not-signed", key.id.hex())
+        vouched = [each for each in self.given.keys if (each.type, each.public) == (ED25519, self.public)]
+        for each in vouched if key not in vouched else []:
+            self.bad("not-signed", f"{each.name}+{each.id.hex()}")
         stated = {"origin": note.origin, "size": note.size, "root": note.root.hex()}
         need(self.statement["checkpoint"] == stated, "differs", CHECKPOINT, STATEMENT)
         known = [k for k in self.given.keys if k.name == note.origin and k != key]
@@ -2259,6 +2298,11 @@ zip-packing
 {0} est chiffré, compressé ou nommé d’une façon que les paquets n’emploient pas
 {0} está cifrado, comprimido o nombrado de un modo que los paquetes no usan
 {0}: مشفّر أو مضغوط أو مسمّى بطريقة لا تستعملها الحزم
+zip-hidden
+the zip holds bytes that belong to no file of it, before, between or behind them: other programs may find files there
+le zip contient des octets qui n’appartiennent à aucun de ses fichiers, avant, entre ou après eux : d’autres programmes peuvent y trouver des fichiers
+el zip contiene bytes que no pertenecen a ninguno de sus archivos, antes, entre o después de ellos: otros programas pueden encontrar ahí archivos
+في ملف zip بايتات لا تنتمي إلى أي من ملفاته، قبلها أو بينها أو بعدها؛ فقد تجد برامج أخرى فيها ملفات
 zip-bomb
 {0} would unpack to more than 200 times its size. Unpack it with a program that you trust, and check the folder
 {0} se décompresserait à plus de 200 fois sa taille. Décompressez-le avec un programme de confiance et vérifiez le répertoire

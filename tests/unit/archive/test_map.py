@@ -105,6 +105,12 @@ def test_a_lie_about_a_name_is_named(head):
         "absent beside itself": replace(
             good, number=0, other=Leaf(good.key, good.number, good.tip), tip=EMPTY
         ),
+        "absent beside itself, cut otherwise": replace(
+            good,
+            number=0,
+            tip=EMPTY,
+            other=Leaf(good.key + bytes(1), good.number << 8 | good.tip[0], good.tip[1:]),
+        ),
         "another's proof": replace(good, name="item:4"),
         "another's key": replace(good, key=other.key),
         "a sibling short": replace(good, siblings=good.siblings[:-1]),

@@ -420,6 +420,12 @@ def test_bundle_with_checkpoint_of_another_key(bundle, forge):
     assert_bad(rewritten(forge, bundle), "the checkpoint is not signed with the key")
 
 
+def test_bundle_of_another_log_than_the_key_was_given_for(bundle, forge):
+    assert_bad(
+        bundle, "is not signed with the key other.example", key=forging.vkey("other.example", 1, forge.key)
+    )
+
+
 def test_bundle_with_checkpoint_changed(bundle, forge):
     raw = (bundle / "data/custody/checkpoint.txt").read_bytes()
     put(bundle, "data/custody/checkpoint.txt", raw.replace(b"\n17\n", b"\n16\n"))

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from tests.unit.evidence import forge as forging
 from tests.unit.evidence.forge import Forge, put, sha, vkey
@@ -392,6 +394,9 @@ def test_ml_dsa_signatures_of_log_and_witness_are_checked(bundle, forge, tmp_pat
         ("quorum w1\nquorum w2", "line 6"),
         ("# no quorum", "no quorum line"),
         ("quorum w1\rquorum w2", "control character"),
+        ("# greatest-age 1 day\nquorum w1", "line 5"),
+        ("# greatest-age 60\n# greatest-age 999\nquorum w1", "line 6"),
+        ("group g +1 w1\nquorum g", "line 5"),
     ],
 )
 def test_a_policy_that_cannot_be_read_is_no_answer(bundle, forge, tmp_path, line, words):
@@ -467,6 +472,17 @@ def test_a_timestamp_of_an_authority_that_is_not_trusted_is_bad(bundle, forge, a
     assert_bad(
         bundle, "is not signed by an authority that you trust", "--timestamp-ca", str(home / "other.pem")
     )
+
+
+def test_certificates_that_all_sign_each_other_end():
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.not_valid_before(now).not_valid_after(now + datetime.timedelta(1))
+    made = made.add_extension(x509.BasicConstraints(True, None), True)
+    circle = [made.serial_number(n).sign(key, SHA256()) for n in range(1, 17)]
+    assert not verifier.leads_to(circle[0], circle, [], now)
+    assert verifier.leads_to(circle[0], circle[1:8], [circle[9]], now)
 
 
 def test_a_timestamp_over_other_bytes_is_bad_even_without_an_authority(bundle, forge, authority):
@@ -599,6 +615,30 @@ def test_zip_whose_files_overlap(bundle, tmp_path):
         z.NameToInfo[first.filename] = first
         z._didModify = True
     assert_bad(file, "overlaps another file inside the zip")
+
+
+@pytest.mark.parametrize("where", ["before", "between", "behind"])
+def test_zip_with_bytes_that_other_programs_may_take_for_files(bundle, tmp_path, where):
+    file = zipped(bundle, tmp_path / "b.zip")
+    if where == "between":  # in no list, but any program that reads from the start finds it
+        with zipfile.ZipFile(file, "a") as z:
+            z.writestr("bag/data/originals/H1-0001/hidden.jpg", b"hidden")
+            z.filelist.pop()
+            z._didModify = True
+    else:
+        whole = file.read_bytes()
+        file.write_bytes(bytes(1000) + whole if where == "before" else whole + bytes(1000))
+    assert_bad(file, "bytes that belong to no file")
+
+
+def test_zip_with_a_file_of_two_names_or_a_folder_with_content(bundle, tmp_path):
+    second = zipfile.ZipInfo("bag/data/originals/H1-0001/a.jpg")
+    second.extra = b"\x75\x70\x0a\x00\x01\x00\x00\x00\x00evil\x00"
+    for odd in (second, zipfile.ZipInfo("bag/data/originals/H1-0003/")):
+        file = zipped(bundle, tmp_path / "b.zip")
+        with zipfile.ZipFile(file, "a") as z:
+            z.writestr(odd, b"content")
+        assert_bad(file, "in a way that bundles do not use")
 
 
 def test_zip_bomb_is_named_and_not_unpacked(bundle, tmp_path):
