@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -181,6 +182,7 @@ def test_web_request_is_built_by_a_worker_and_downloaded(case, rania, tmp_path):
     browser = cast.browser(rania)
     page = browser.get("/cases/HARBOUR-1/bundles/")
     assert page.status_code == 200
+    assert re.search(r'name="pictures"[^>]* checked', page.content.decode())
     asked = browser.post(
         "/cases/HARBOUR-1/bundles/",
         {"items": "1, 3-4", "disclosed": list(DEFAULT), "reason": "For the court"},
@@ -224,12 +226,14 @@ def test_command_writes_a_folder_or_a_zip(case, tmp_path, capsys):
         "1",
         "--item",
         "HARBOUR-1/0002",
+        "--no-pictures",
         "--out",
         str(tmp_path / "b"),
     )
     call_command("bundle", "export", "--case", "HARBOUR-1", "--out", str(tmp_path / "b.zip"), "--zip")
     call_command("bundle", "key")
     assert bundle.fingerprint() in capsys.readouterr().out
+    assert [made.pictures for made in Bundle.objects.order_by("requested_at")] == [False, True]
     for name, count in (("b", 2), ("b.zip", 6)):
         status, said = check(tmp_path / name, tmp_path)
         assert status == 0 and f"{count} originals" in said, said
@@ -276,7 +280,9 @@ def test_sealed_identity_of_a_source_is_never_exported(rania, tmp_path):
     from archive import cases
 
     case = cast.case(code="S-1")
-    source = cast.source(case, code="S-014", pseudonym="the ferryman", may_go_to_courts="yes", consent_informed="yes")
+    source = cast.source(
+        case, code="S-014", pseudonym="the ferryman", may_go_to_courts="yes", consent_informed="yes"
+    )
     cases.set_identity(source=source, identity="Yusuf Karim", actor=Actor.operator())
     item = cast.item(case)
     with transaction.atomic(durable=True):
@@ -307,14 +313,15 @@ def test_report_keeps_people_and_machines_apart(case, tmp_path):
 
 
 @pytest.mark.usefixtures("printed")
-def test_report_says_so_when_only_built_in_detectors_ran(tmp_path):
+def test_report_says_so_when_only_built_in_detectors_ran_and_no_picture_was_wanted(tmp_path):
     case = cast.case(code="PLAIN")
     analyse(cast.item(case), "people, OpenCV 4.14", "", [("person", "0.7000")])
-    exported(case, tmp_path / "b")
+    exported(case, tmp_path / "b", pictures=False)
     text = " ".join(
         " ".join(p.extract_text() for p in PdfReader(tmp_path / "b/data/report.pdf").pages).split()
     )
     assert "Only the simple detectors that come inside OpenCV were used" in text
+    assert "No picture: pictures were left out of this report." in text
 
 
 def test_report_fetches_nothing(tmp_path):

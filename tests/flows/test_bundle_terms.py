@@ -441,7 +441,7 @@ def test_api_asks_follows_and_downloads(case, rania, tmp_path):
     web = cast.browser(rania)
     asked = {"reason": "For the court", **COURT, "recipients": [f"Court = {KEY[1]}"]}
     made = web.post("/api/cases/HARBOUR-1/bundles/", json.dumps(asked), content_type="application/json")
-    assert made.status_code == 201, made.content
+    assert made.status_code == 201 and made.json()["pictures"], made.content
     one = f"/api/bundles/{made.json()['id']}/"
     assert web.get(one).json()["state"] == "requested"
     jobs.run_waiting("evidence.build")
