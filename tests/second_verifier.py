@@ -96,6 +96,7 @@ class Bundle:
     def meant(self, subject: str, entry: dict[str, Any], kind: str) -> Reference:
         """The event to which an entry of an item refers; entries of items.json leave out the subject."""
         reference = subject, entry["number"]
+        need(type(reference[1]) is int, "not a number of an event")
         need(unhex(entry["event"]) == self.hashes[reference], f"{reference}: another event is meant")
         need(self.events[reference]["type"] == kind, f"{reference}: not an event {kind}")
         return reference
@@ -146,11 +147,9 @@ def same(one: Any, other: Any) -> bool:
 def narrow(value: Any) -> bool:
     if isinstance(value, dict):
         return all(key.isascii() for key in value) and all(map(narrow, value.values()))
-    return (
-        all(map(narrow, value))
-        if isinstance(value, list)
-        else not isinstance(value, int) or abs(value) < 2**53
-    )
+    if isinstance(value, list):
+        return all(map(narrow, value))
+    return not isinstance(value, int) or abs(value) < 2**53
 
 
 def when(text: str) -> datetime:
@@ -232,6 +231,7 @@ def signature(b: Bundle) -> None:
     b.public_key, b.statement = key, parse(statement[:-1])
     need(b.statement["format"] == "amparo-bundle 2" and when(b.statement["created"]), "another format")
     need(b.statement["key"] == b.key, "the statement names another key")
+    need("code" in b.statement["case"] and "software" in b.statement, "the statement says too little")
     for tag in TAGS:
         algorithm = tag[12:18]
         need(b.statement[f"tagmanifest_{algorithm}"] == b.hash_of(tag, algorithm), f"another {tag}")
@@ -375,6 +375,7 @@ def openings(b: Bundle) -> None:
     for opening in b.entries("data/custody/openings.jsonl"):
         salt, pointer, value = unhex(opening["salt"]).hex(), opening["pointer"], opening["value"]
         reference = opening["subject"], opening["number"]
+        need(type(reference[1]) is int, "not a number of an event")
         need(before <= order[reference], "disclosed values that are not in the order of events")
         need((*reference, pointer) not in b.opened, f"{reference} {pointer}: disclosed twice")
         held = {"commitment": sha256(canonical([salt, pointer, value])).hex()}
@@ -391,17 +392,15 @@ def originals(b: Bundle) -> None:
     for item in items:
         code, subject, redactions = item["code"], f"item:{item['id']}", item["redactions"]
         (stored,) = b.of(subject, "item.stored")
-        first = b.events[stored]["payload"]["set"]
-        was = first["blob"], first["size"]
-        need(was == (item["sha256"], item["size"]), f"{code}: other bytes were stored")
+        was = [b.events[stored]["payload"]["set"][k] for k in ("blob", "size")]
+        need(same(was, [item["sha256"], item["size"]]), f"{code}: other bytes were stored")
         fate = b.of(subject, "item.disposed", "item.held_again")[-1:]
         disposed = bool(fate) and b.events[fate[0]]["type"] == "item.disposed"
         need((item["path"] is None) == (disposed or given == "redacted"), f"{code}: is there, or is not")
         need(not redactions or given != "originals", f"{code}: a redaction that nobody asked for")
         need(redactions or disposed or given != "redacted", f"{code}: nothing in its stead")
-        for folder, file in [("originals", item)] * (item["path"] is not None) + [
-            ("redacted", r) for r in redactions
-        ]:
+        in_bag = [("originals", item)] * (item["path"] is not None) + [("redacted", r) for r in redactions]
+        for folder, file in in_bag:
             need(file["path"].startswith(f"data/{folder}/"), f"{code}: a file in another place")
             need(b.hash_of(file["path"]) == file["sha256"], f"{code}: not the file of its events")
             there.append(file["path"])
@@ -414,7 +413,7 @@ def originals(b: Bundle) -> None:
             need(redaction["original_sha256"] == item["sha256"], f"{code}: a redaction of another item")
             need(made["original_sha256"] == item["sha256"], f"{code}: a redaction of another item")
         came = {b.meant(subject, a, "item.acquired"): a["file_name"] for a in item["acquisitions"]}
-        need(list(came) == b.of(subject, "item.acquired"), f"{code}: was acquired otherwise")
+        need(sorted(came) == b.of(subject, "item.acquired"), f"{code}: was acquired otherwise")
         for reference, name in came.items():
             held = at(b.events[reference], "/payload/set/file_name")
             held = b.opened.get((*reference, "/payload/set/file_name"), {"withheld": True}) if held else held
