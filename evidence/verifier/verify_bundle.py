@@ -92,7 +92,7 @@ WITHHELD = {"withheld": True}
 DECIDED = ("item.decided", "item.decision_withdrawn")
 GONE = ("item.disposed", "item.held_again")  # bytes destroyed, and taken in again
 KEPT = {"item.stored", "item.acquired", "item.analysed", "item.rendition_made", "bundle.requested"}
-KEPT |= {*GONE, *DECIDED}
+KEPT |= {*GONE, *DECIDED, "item.redaction_approved"}
 FORMULA, FORMULA_SPACE = set("=+-@'\uff1d\uff0b\uff0d\uff20"), set("\t\r\n")
 
 Place = tuple[str, int]  # the subject of an event and its number there
@@ -1404,6 +1404,7 @@ class Check:
         """Each file is the one of which the events speak, and these are the items that were asked for."""
         stored: dict[str, list[dict]] = {}
         acquired, made = self._kept("item.acquired"), self._kept("item.rendition_made")
+        approved = self._approved()
         for at, event in self._kept("item.stored").items():
             stored.setdefault(at[0], []).append(event["payload"]["set"])
         wanted, files = self._signed("files"), 0
@@ -1432,7 +1433,18 @@ class Check:
                 rendition = event["payload"]["set"]
                 same = row["sha256"] == rendition["blob"]
                 same = same and row["original_sha256"] == rendition["original_sha256"] == then["blob"]
-                need(same and row["recipe"] == self._value(at, "recipe"), "differs", where, event_of(at))
+                recipe = hashlib.sha256(canonical(row["recipe"])).hexdigest()
+                same = same and rendition["recipe"] == f"amparo-redaction/1 {recipe}"
+                same = same and row["media_type"] == rendition["media_type"]
+                need(same and row["recipe_sha256"] == recipe, "differs", where, event_of(at))
+                person = approved.get((subject, row["redaction"], row["sha256"], recipe)) == "person"
+                need(person, "redaction-person", where)
+                need(
+                    self.found.get(row["path"], (row["size"],))[-1] == row["size"],
+                    "differs",
+                    where,
+                    row["path"],
+                )
                 self._file(where, row["path"], rendition["blob"], "data/redacted/", used)
             for row in item["acquisitions"]:
                 at, _ = self._take(where, {**row, "subject": subject}, acquired)
@@ -1445,6 +1457,16 @@ class Check:
         need(len(known) == self._signed("items"), "differs", "data/metadata/items.json", STATEMENT)
         self._asked_for(known)
         return Say("originals-found", (files, len(used) - files))
+
+    def _approved(self) -> dict[tuple[str, str, str, str], str]:
+        """Who approved which redacted file: by item, redaction, hash of the file and hash of the recipe."""
+        said = [(at[0], event) for at, event in self._kept("item.redaction_approved").items()]
+        return {
+            (subject, *(event["payload"][key] for key in ("id", "sha256", "recipe_sha256"))): event["actor"][
+                "kind"
+            ]
+            for subject, event in said
+        }
 
     def _file(self, where: Say, path: str, digest: str, folder: str, used: set[str]) -> None:
         """Strike a file that an entry names, and compare it with the event."""
@@ -2243,6 +2265,11 @@ decisions-found
 {0} décisions, chacune par une personne.
 {0} decisiones, cada una de una persona.
 عدد القرارات {0}، وكلها من أشخاص.
+redaction-person
+{0}: no signed-in person approved this redacted file
+{0} : aucune personne connectée n’a approuvé ce fichier expurgé
+{0}: ninguna persona identificada aprobó este archivo censurado
+{0}: لم يوافق أي شخص مسجَّل الدخول على هذا الملف المحجوب
 decision-person
 {0} was not made by a signed-in person
 {0} n’a pas été prise par une personne connectée

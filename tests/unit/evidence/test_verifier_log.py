@@ -539,11 +539,24 @@ def redacted(forge):
     for number, item in enumerate(forge.items, 1):
         data, recipe = b"black boxes %d" % number, {"boxes": []}
         path = f"data/redacted/H1-000{number}/photo.jpg"
-        made = {"blob": sha(data), "original_sha256": item["sha256"], "recipe": recipe, "kind": "redaction"}
+        made_by = sha(json.dumps(recipe, separators=(",", ":")).encode())
+        made = {"blob": sha(data), "original_sha256": item["sha256"], "kind": "redacted"}
+        made |= {"recipe": f"amparo-redaction/1 {made_by}", "media_type": "image/jpeg"}
+        person = {"kind": "person", "id": "p1", "role": "researcher"}
         at = forge.event(f"item:{item['id']}", "item.rendition_made", system, {"set": made})
+        yes = {
+            "id": f"r{number}",
+            "sha256": sha(data),
+            "recipe_sha256": made_by,
+            "set": {"state": "approved"},
+        }
+        forge.event(f"item:{item['id']}", "item.redaction_approved", person, yes)
         item["redactions"] = [
             {
                 **at,
+                "redaction": f"r{number}",
+                "recipe_sha256": made_by,
+                "media_type": "image/jpeg",
                 "path": path,
                 "sha256": sha(data),
                 "size": len(data),
@@ -565,6 +578,10 @@ def test_bundle_of_redactions_is_good_and_each_lie_about_them_is_not(bundle, for
     for lie, words in (
         ({"original_sha256": "00" * 32}, "does not say what event"),
         ({"recipe": {"boxes": [1]}}, "does not say what event"),
+        ({"media_type": "video/mp4"}, "does not say what event"),
+        ({"recipe_sha256": "00" * 32}, "does not say what event"),
+        ({"redaction": "r2"}, "no signed-in person approved this redacted file"),
+        ({"size": 1}, "does not say what"),
         ({"path": "data/redacted/none.jpg"}, "is no file of this bundle"),
         ({"number": 1}, "names an event that is not here"),
     ):
