@@ -15,6 +15,7 @@ from typing import Any
 
 from archive.custody.canonical import ZERO_HASH, canonical, event_hash
 from archive.errors import BadInput, Damaged, LimitExceeded
+from archive.media import formats
 from archive.models import Checkpoint, CustodyEvent, Item, Source
 from archive.vault import Progress, silent
 from evidence import bag, redaction
@@ -352,7 +353,8 @@ def _page(item: Item, events: list[Event], disclosure: Disclosure, files: str) -
     for acquisition in lists["acquisitions"]:
         acquisition["source"] = _code(acquisition["source"], codes, item)
     first = lists["acquisitions"][0]["file_name"]
-    name = bag.safe_name(first if isinstance(first, str) else f"original{Path(item.file_name).suffix[:16]}")
+    ending = formats.ending(item.file_name)  # of a known type: what else stands behind a point may be a name
+    name = bag.safe_name(first if isinstance(first, str) else f"original.{ending}".rstrip("."))
     folder = bag.safe_name(item.code.replace("/", "-"))
     given = files != Bundle.Files.REDACTED and not state.get("disposed_at")
     lists["redactions"] = [] if files == Bundle.Files.ORIGINALS else _redactions(item, events, folder, name)
