@@ -67,10 +67,16 @@ def there(sha256: str) -> bool:
 
 
 def test_bytes_and_renditions_are_destroyed_and_the_history_stays(people):
-    item, other = cast.item(people.case), cast.item(people.case)
-    jobs.run_waiting("archive.examine")
+    item, other = cast.item(people.case, cast.mp4(), name="clip.mp4"), cast.item(people.case)
+    for name in ("archive.examine", "archive.storyboard"):
+        jobs.run_waiting(name)
     made = list(item.renditions.values_list("blob_id", flat=True))
-    assert made
+    assert set(item.renditions.values_list("kind", flat=True)) == {
+        "veil",
+        "thumbnail",
+        "poster",
+        "storyboard",
+    }
     found = carried_out(people, item)
     item.refresh_from_db()
     assert found.state == "done" and item.disposed_at and item.disposal == found
