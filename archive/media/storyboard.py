@@ -96,14 +96,15 @@ def make(source: Path | int, length_ms: int) -> Rendered:
 def _checked(record: probe.Record, length_ms: int) -> Rendered:
     """The sheet, if it is one whole JPEG without metadata, of frames that lie as told within the film."""
     facts, size = clean.mapping(record.value), jpeg_size(record.data)
-    at_ms = [clean.whole(at, length_ms + 60_000) for at in clean.listed(facts.get("at_ms"))]
+    told = clean.listed(facts.get("at_ms"))
+    at_ms = [at for one in told if (at := clean.whole(one, length_ms + 60_000)) is not None]
     columns = clean.whole(facts.get("columns"), COLUMNS)
     if not (
         len(record.data) <= MAX_JPEG
         and size
         and columns
         and 0 < len(at_ms) <= FRAMES
-        and None not in at_ms
+        and len(at_ms) == len(told)
         and at_ms == sorted(set(at_ms))
         and size[0] <= columns * (SIDE + GAP)
         and size[1] <= -(-len(at_ms) // columns) * (SIDE + GAP)
