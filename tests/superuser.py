@@ -7,11 +7,16 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import connection
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
 
-from archive.custody import triggers
-from archive.custody.canonical import ZERO_HASH, canonical, event_hash
-from archive.custody.log import recording
+from archive.custody import Actor, triggers
+from archive.custody.canonical import ZERO_HASH, canonical, event_hash, timestamp
+from archive.custody.checkpoint import sign_head
+from archive.custody.log import record, recording
+from archive.custody.tree import root
+from archive.models import Checkpoint, CustodyPosition
 
 
 @contextmanager
@@ -124,3 +129,21 @@ class Hand:
         self.sql("DELETE FROM archive_custodysubject WHERE length = 0")
         self.close_positions()
         self.rebuild_tree()
+
+
+def sign_all_events() -> Checkpoint:
+    """Sign the root over all events as they stand, past the tree: what who has the database and the key can do."""
+    rows = CustodyPosition.objects.order_by("position").values_list("event__canonical", flat=True)
+    hashes = [event_hash(bytes(body)) for body in rows]
+    head, now = root(hashes), timezone.now()
+    with transaction.atomic(durable=True):
+        with recording():
+            row = Checkpoint.objects.create(
+                size=len(hashes),
+                root=head.hex(),
+                note=sign_head(settings.NAME_IN_LOG, len(hashes), head),
+                signed_at=now,
+            )
+        payload = {"size": len(hashes), "root": head.hex(), "signed_at": timestamp(now)}
+        record("system:main", event="system.checkpoint_signed", actor=Actor.operator(), payload=payload)
+    return row

@@ -7,26 +7,16 @@ import base64
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from django.conf import settings
-from django.db import transaction
-from django.utils import timezone
 
-from archive.custody.actor import Actor
-from archive.custody.canonical import event_hash, timestamp
 from archive.custody.keychain import signers_in_force
-from archive.custody.log import record, recording
 from archive.custody.notes import ED25519, NotSigned, Parsed, VerifierKey, WrongSignature, parse_note
 from archive.custody.signers import (
     LocalSigner,
     Signer,
     create_key_file,
-    log_keys,
     sign_parsed,
     signing_key,
 )
-from archive.custody.tree import Head
-from archive.errors import BadInput
-from archive.models import Checkpoint, CustodyPosition
 
 __all__ = [
     "Parsed",
@@ -34,7 +24,6 @@ __all__ = [
     "key_id",
     "parse_note",
     "public_bytes",
-    "sign_checkpoint",
     "sign_head",
     "sign_note",
     "signed_by",
@@ -85,44 +74,3 @@ def signed_by(parsed: Parsed, name: str, public: bytes) -> bool:
     except (NotSigned, WrongSignature):
         return False
     return True
-
-
-# --- the log's own checkpoints ----------------------------------------------------------------------------------
-
-
-def sign_checkpoint(*, actor: Actor, key: Ed25519PrivateKey | None = None) -> Checkpoint:
-    """Sign the head over all sequenced events; the act is itself an event of the system's chain.
-
-    Raises KeyUnavailable; then nothing was written.
-    """
-    head = Head()
-    events = CustodyPosition.objects.order_by("position").values_list(
-        "position", "event__canonical", "event__hash"
-    )
-    for position, body, stated in events.iterator(chunk_size=2_000):
-        digest = event_hash(bytes(body))
-        if position != head.size or digest.hex() != stated:
-            raise BadInput(
-                f"The log is not sound at position {head.size}, and an unsound head is not signed: "
-                "run `manage.py custody verify`."
-            )
-        head.add(digest)
-    origin, now = settings.NAME_IN_LOG, timezone.now()
-    note = (
-        sign_note(origin, head.size, head.root(), key) if key else sign_head(origin, head.size, head.root())
-    )
-    with transaction.atomic(durable=True):
-        with recording():
-            row = Checkpoint.objects.create(size=head.size, root=head.root().hex(), note=note, signed_at=now)
-        record(
-            "system:main",
-            event="system.checkpoint_signed",
-            actor=actor,
-            payload={
-                "size": head.size,
-                "root": head.root().hex(),
-                "key": str(log_keys()[0]),
-                "signed_at": timestamp(now),
-            },
-        )
-    return row

@@ -10,13 +10,13 @@ from django.db import connection, transaction
 from archive import cases, custody
 from archive.custody import Actor
 from archive.custody.canonical import ZERO_HASH, canonical, event_hash
-from archive.custody.checkpoint import create_key_file, public_bytes, sign_checkpoint, sign_note, signing_key
+from archive.custody.checkpoint import create_key_file, public_bytes, sign_note, signing_key
 from archive.custody.log import record
 from archive.custody.sequence import sequence
 from archive.custody.verify import verify, verify_subject
 from archive.models import Checkpoint, CustodyEvent, CustodyOpening, CustodyPosition, Item, User
 from tests import cast
-from tests.superuser import superuser
+from tests.superuser import sign_all_events, superuser
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +29,7 @@ def log():
     cast.source(case, code="S1", pseudonym="Heron")
     one, two = cast.item(case, name="one.jpg"), cast.item(case, name="two.jpg")
     sequence()
-    sign_checkpoint(actor=Actor.operator())
+    sign_all_events()
     sequence()
     return {"case": case, "one": one, "two": two, "researcher": researcher}
 
@@ -126,7 +126,7 @@ def test_everything_made_good_and_signed_anew_is_found_by_a_checkpoint_kept_else
         hand.put_body(told.pk, canonical(other), rehash=True)
         hand.sql("UPDATE archive_custodyevent SET type = %s WHERE id = %s", other["type"], told.pk)
         hand.rehash_chain("system:main")
-    sign_checkpoint(actor=Actor.operator())
+    sign_all_events()
     assert faults() == {}
     found = faults(known=kept)
     assert found["rewritten history"][0] == "the known checkpoint"
@@ -452,7 +452,7 @@ def test_the_command_takes_a_checkpoint_kept_elsewhere(log, tmp_path, capsys):
 def test_verifying_holds_up_no_writer_and_sees_one_moment():
     cast.case(code="A")
     sequence()
-    sign_checkpoint(actor=Actor.operator())
+    sign_all_events()
     sequence()
     wrote = []
 
