@@ -277,7 +277,12 @@ class _Taking:
         }
         with transaction.atomic(durable=True):
             for kind in ("claims", "findings"):
-                for row in entry.get(kind, []):
+                said = entry.get(kind, [])
+                for row in said if isinstance(said, list) else [said]:
+                    if not isinstance(row, dict):
+                        why = f"One of the {kind} of {item.code} is none; it is kept in the record alone."
+                        self.report.warnings.append(Fault("claim", "data/metadata/items.json", why))
+                        continue
                     values = {
                         name: row[name]
                         for name in CLAIMED

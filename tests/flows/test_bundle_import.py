@@ -17,6 +17,7 @@ from archive.models import Acquisition, Claim, CustodyEvent, Item
 from evidence import bundle, importing, report
 from tests import cast
 from tests.flows.bundles import blank, check, rows, statement
+from tests.unit.evidence.forge import Forge
 from tests.unit.evidence.test_bagcheck import make, packed_bag
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -143,6 +144,16 @@ def test_a_bundle_signed_with_another_key_is_bad_and_nothing_is_taken(case, ours
     done = take(case, ours, keys=["ab" * 32])
     assert done.checked.answer == "bad" and "another key" in done.checked.report.faults[0].sentence
     assert Item.objects.count() == before and not events(case)
+
+
+@pytest.mark.parametrize("claims", [5, None, "abc", [5], [[]], [{"about": [], "latitude": {}}]])
+def test_claims_that_are_none_stay_in_the_record(case, tmp_path, claims):
+    forge = Forge()  # whoever has a key can sign this
+    forge.items[0]["claims"] = claims
+    (tmp_path / "bag").mkdir()
+    done = importing.take(case=case, actor=Actor.operator(), path=forge.write(tmp_path / "bag"))
+    assert len(done.new) == 2 and not Claim.objects.exists()
+    assert "is kept in the record alone" in "".join(f.sentence for f in done.checked.report.warnings)
 
 
 def test_a_bag_with_one_changed_byte_is_named_and_nothing_is_taken(case, bag):
