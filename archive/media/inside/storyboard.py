@@ -22,7 +22,7 @@ END = time.monotonic() + ASKED["all_s"]
 GROUND = (27, 31, 35)
 SHOWN = re.compile(r"^\[Parsed_showinfo_\d+ @ \w+\] n: *0 .*?pts_time:(-?[0-9.]+)", re.MULTILINE)
 # The frame itself, which takes decoding from the key frame before it; where that takes too long, the key frame.
-WAYS = ([], ["-skip_frame", "nokey", "-noaccurate_seek"])
+WAYS: tuple[list[str], ...] = ([], ["-skip_frame", "nokey", "-noaccurate_seek"])
 failed: list[str] = []
 
 
