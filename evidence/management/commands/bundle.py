@@ -140,9 +140,7 @@ class Command(Base):
             ("NOTE", report.warnings),
         ):
             for fault in faults:
-                self.stdout.write(
-                    f"{word}  {fault.code}: {_plain(fault.file)}: {_plain(fault.sentence)}"
-                )
+                self.stdout.write(f"{word}  {fault.code}: {_plain(fault.file)}: {_plain(fault.sentence)}")
         self.stdout.write(f"Answer: {checked.answer}. {len(report.payload)} payload files.")
         if done and checked.answer == "good":
             self.stdout.write(
