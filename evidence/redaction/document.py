@@ -23,7 +23,7 @@ MOST_REGIONS, MOST_KEYS, MOST_RANGES = 500, 2_000, 200
 STEP = Decimal("0.00001")
 # How far a region is grown beyond its box; why these numbers: docs/redaction.md
 GROW = {"percent": 15, "pixels": 16, "grid": 16, "sound_ms": 50}
-PROXY_MS = 34  # one frame of a copy made for browsers, by which its times may differ from the original's
+SEEN_MS = 34  # one frame of a copy made for browsers: as far may what a browser says of a time be from the original's
 MOSAIC = {"cells": 6, "noise": 24}
 
 
@@ -129,11 +129,8 @@ def _sound(untrusted: object, item: Item) -> dict[str, Any]:
     return {"do": do, "ranges": sorted(ranges, key=lambda part: (part["from_ms"], part["to_ms"]))}
 
 
-def recipe(draft: dict[str, Any], *, item: Item, redaction: str, by_copy: bool) -> dict[str, Any]:
-    """What is to be rendered: what people confirmed of a draft, and how. Raises BadInput where something is undecided.
-
-    `by_copy`: the person drew over a copy made for browsers, not over the original's own frames.
-    """
+def recipe(draft: dict[str, Any], *, item: Item, redaction: str) -> dict[str, Any]:
+    """What is to be rendered: what people confirmed of a draft, and how. Raises BadInput where something is undecided."""
     left = sum(one["state"] == SUGGESTED for one in draft["regions"])
     if left:
         raise BadInput(
@@ -166,7 +163,7 @@ def recipe(draft: dict[str, Any], *, item: Item, redaction: str, by_copy: bool) 
         ],
         "rejected_suggestions": len(draft["regions"]) - len(chosen),
         "sound": sound if sound["do"] == "ranges" else {"do": sound["do"], "ranges": []},
-        "grow": GROW | {"ms": PROXY_MS if timed and by_copy else 0},
+        "grow": GROW | {"ms": SEEN_MS if timed else 0},
         "mosaic": MOSAIC,
         "encoding": {"crf": 20, "quality": 92, "side": 12_000},
     }

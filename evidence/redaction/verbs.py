@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from archive import access, custody
 from archive.custody import Actor
 from archive.errors import BadInput, Conflict, NotAllowed
-from archive.models import Item, Rendition
+from archive.models import Item
 from archive.views import files
 from evidence.redaction import document, proposals, rendering
 from evidence.redaction.models import Redaction, RedactionLook
@@ -129,8 +129,7 @@ def confirm(*, redaction: Redaction, actor: Actor, untrusted: object, seen: str)
     item = redaction.item
     _require(actor, item)
     draft = document.parse(untrusted, item=item, before=redaction.draft)
-    by_copy = item.renditions.filter(kind=Rendition.Kind.PROXY).exists()
-    recipe = document.recipe(draft, item=item, redaction=str(redaction.pk), by_copy=by_copy)
+    recipe = document.recipe(draft, item=item, redaction=str(redaction.pk))
     origins = [one["origin"] for one in recipe["regions"]]
     with transaction.atomic(durable=True):
         _save(redaction, draft, actor, seen)

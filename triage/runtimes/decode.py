@@ -81,13 +81,15 @@ def video(
         choose = Chooser(sampling.stretched(duration))
         seen = taken = 0
         try:
-            first = None
+            first = container.start_time / 1e6 if container.start_time is not None else None
             for frame in container.decode(track):
                 seen += 1
                 if seen % 50 == 1:
                     alive(seen)
-                moment = frame.time if frame.time is not None else seen / float(track.average_rate or 25)
-                first = moment if first is None else first
+                moment = frame.time
+                if moment is None:
+                    moment = (first or 0.0) + seen / float(track.average_rate or 25)
+                first = moment if first is None else first  # as players and redactions count, sound included
                 at_ms = max(0, round((moment - first) * 1000))
                 if choose.takes(at_ms, signature(frame)):
                     taken += 1

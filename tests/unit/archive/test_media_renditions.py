@@ -203,6 +203,8 @@ def test_a_rendition_gives_its_bytes_and_their_hash(file):
         ("v.webm", ("-c:v", "libvpx", "-deadline", "realtime", "-c:a", "libopus"), True),
         ("v.avi", ("-c:v", "mpeg4", "-c:a", "mp3"), False),
         ("v.mkv", ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac"), False),
+        ("v.webm", ("-c:v", "libvpx", "-an", "-output_ts_offset", "5"), False),  # begins at 5 s
+        ("v.mp4", ("-output_ts_offset", "0.02"), True),
     ],
 )
 def test_what_browsers_play_is_decided_by_container_and_codec(tmp_path, name, options, plays):

@@ -314,9 +314,9 @@ def test_sound_must_be_decided_about(case, actor):
     draft = {"regions": [], "sound": {"do": "", "ranges": []}}
     parsed = document.parse(draft, item=item, before=draft)
     with pytest.raises(BadInput, match="what becomes of the sound"):
-        document.recipe(parsed, item=item, redaction="r", by_copy=False)
+        document.recipe(parsed, item=item, redaction="r")
     muted = document.parse(draft | {"sound": {"do": "mute", "ranges": []}}, item=item, before=draft)
-    assert document.recipe(muted, item=item, redaction="r", by_copy=True)["grow"]["ms"] == document.PROXY_MS
+    assert document.recipe(muted, item=item, redaction="r")["grow"]["ms"] == document.SEEN_MS
 
 
 # --- on screen --------------------------------------------------------------------------------------------------------
