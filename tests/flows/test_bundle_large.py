@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import signal
 import threading
 from pathlib import Path
 
@@ -250,9 +248,10 @@ def test_finished_bundle_that_was_killed_before_its_name_appears(case, tmp_path,
 
 
 def test_ctrl_c_leaves_nothing_and_says_who_stopped_it(case, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(
-        making, "_stored_pieces", lambda *_: os.kill(os.getpid(), signal.SIGINT) or iter([b"x"])
-    )
+    def interrupted(*_):  # as Python does in the main thread after SIGINT
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(making, "_stored_pieces", interrupted)
     with pytest.raises(SystemExit) as ended:
         call_command("bundle", "export", "--case", "HARBOUR-1", "--out", str(tmp_path / "b"))
     assert ended.value.code == 130 and not list(tmp_path.iterdir())
