@@ -1,7 +1,7 @@
 """Step 8: every version of the verifiable map stands in an event, and the newest is what the events add up to.
 
 The newest version is made anew from the events, entry by entry and hash by hash, and the pages that proofs are read
-from lead to the same root. Of older versions it is checked that row, event and checkpoint state the same.
+from lead to the same root. Each older version is compared with the one before it: versions.py.
 """
 
 import base64
@@ -18,6 +18,7 @@ from archive.custody import map
 from archive.custody.map_key import statement
 from archive.custody.verify.reader import Reader
 from archive.custody.verify.report import Report
+from archive.custody.verify.versions import Versions
 from archive.models import Checkpoint, MapHead, MapPage
 
 CHUNK = 5_000
@@ -30,6 +31,7 @@ class Files:
     def __init__(self, below: int) -> None:
         self.below = below
         self.last: dict[str, tuple[int, str]] = {}
+        self.each: list[tuple[int, str, int, str]] = []  # position, and what `last` then said
 
     def take(self, position: int | None, digest: str, payload: Any) -> None:
         """An event `item.stored`, in the order of positions."""
@@ -40,6 +42,7 @@ class Files:
         if isinstance(blob, str):
             name = f"file:{blob}"
             self.last[name] = (self.last.get(name, (0, ""))[0] + 1, digest)
+            self.each.append((position, name, *self.last[name]))
 
 
 def check_map(
@@ -54,6 +57,11 @@ def check_map(
         report.add(KIND, f"map of {size} events", "an event states it, and it is gone")
     _pinned(report)
     if heads:
+        if not report.faults:  # else the events do not say any more what they said
+            versions = Versions(reader, files.each)
+            for head in heads:
+                if fault := versions.fault(head):
+                    report.add(KIND, f"map of {head.size} events", fault)
         _newest(report, reader, heads[-1], files)
     elif reader.one("SELECT COUNT(*) FROM archive_mapentry"):
         report.add(KIND, "the map's entries", "there are entries and no version of the map")

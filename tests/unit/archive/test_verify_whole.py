@@ -168,6 +168,40 @@ def test_a_page_of_the_map_that_leads_to_itself_ends_no_walk(published):
     assert kinds() == {"altered map"}
 
 
+def with_leaf(page, leaf, depth=0):
+    """Copies of the pages on the way to a leaf's key, with this leaf there: the first one, and its hash."""
+    slots = map._decode(bytes(MapPage.objects.get(pk=page).content))
+    branch = map._branch(leaf.key, depth)
+    below = isinstance(slots[branch], map.Below)
+    slots[branch] = map.Below(*with_leaf(slots[branch].page, leaf, depth + 1)) if below else leaf
+    return MapPage.objects.create(content=map._encode(slots)).pk, map._fold(slots)[0]
+
+
+def test_a_wrong_map_that_was_signed_and_then_put_right_is_named(published):
+    subject = published[0].custody_subject()
+    entry, first = MapEntry.objects.get(name=subject), CustodyEvent.objects.get(subject=subject, number=1)
+    key = bytes.fromhex(entry.key)
+    heads = MapHead.objects.order_by("size")
+    with superuser():
+        honest = heads[0].page_id
+        forged, _ = with_leaf(honest, map.Leaf(key, 1, bytes.fromhex(first.hash)))  # 'it had one event'
+        heads.update(page_id=forged)
+    cast.item()
+    publish(actor=SYSTEM)
+    assert map.prove(subject, heads[1]).number == 1 < entry.number
+    with superuser():
+        forged = heads[1].page_id
+        mended, _ = with_leaf(forged, map.Leaf(key, entry.number, bytes.fromhex(entry.tip)))
+        for head, page in ((heads[0], honest), (heads[1], mended)):
+            heads.filter(pk=head.pk).update(page_id=page)
+    cast.item()
+    publish(actor=SYSTEM)
+    with superuser():
+        heads.filter(pk=heads[1].pk).update(page_id=forged)
+    (fault,) = verify().faults
+    assert fault.kind == "altered map" and fault.place == f"map of {heads[1].size} events"
+
+
 def test_confirmations_that_events_tell_of_are_missed(published):
     told = {"line_sha256": "0" * 64}
     with transaction.atomic():
