@@ -65,23 +65,30 @@ class Versions:
 
     def _changed(self, old: map.Slot, new: map.Slot) -> Iterator[map.Leaf]:
         """The entries that are not as they were, level by level. Raises Broken where one is lost."""
-        front: list[Pair] = [] if _same(old, new) else [(old, new, ())]
+        front: list[Pair] = [] if old == new else [(old, new, ())]
         while front:
-            pages = self._read({slot for *both, _ in front for slot in both if isinstance(slot, map.Below)})
+            # What was there has been looked at where it was new.
+            pages = self._read({was for was, *_ in front if isinstance(was, map.Below)}, known=True)
+            new_pages = [now for _, now, _ in front if isinstance(now, map.Below)]
+            if len(set(new_pages)) < len(
+                new_pages
+            ):  # no entry stands in two places; such a walk might never end
+                raise Broken
+            pages |= self._read(set(new_pages))
             following: list[Pair] = []
             for was, now, path in front:
                 if isinstance(was, map.Below) or isinstance(now, map.Below):
                     depth = len(path)
                     branches = zip(_spread(was, depth, pages), _spread(now, depth, pages), strict=True)
-                    following += [(a, b, (*path, n)) for n, (a, b) in enumerate(branches) if not _same(a, b)]
+                    following += [(a, b, (*path, n)) for n, (a, b) in enumerate(branches) if a != b]
                 elif now is None or (was is not None and was.key != now.key) or not _in_place(now, path):
                     raise Broken
                 else:
                     yield now
             front = following
 
-    def _read(self, wanted: set[map.Below]) -> dict[map.Below, list[map.Slot]]:
-        """Pages, each with the hash that the page above states."""
+    def _read(self, wanted: set[map.Below], *, known: bool = False) -> dict[map.Below, list[map.Slot]]:
+        """Pages, each with the hash that the page above states, unless that is known."""
         asked, found = list(wanted), dict[map.Below, list[map.Slot]]()
         for start in range(0, len(asked), MANY):
             some = asked[start : start + MANY]
@@ -89,17 +96,11 @@ class Versions:
             rows = dict(self.reader.rows(f"SELECT id, content FROM archive_mappage WHERE id IN ({listed})"))
             for below in some:
                 slots = map._decode(bytes(rows[below.page]))
-                digest = map._fold(slots)[0] if len(slots) == map.BRANCHES else map.EMPTY
-                if digest != below.digest or digest == map.EMPTY:
+                digest = map._fold(slots)[0] if len(slots) == map.BRANCHES and not known else below.digest
+                if len(slots) != map.BRANCHES or digest != below.digest or digest == map.EMPTY:
                     raise Broken
                 found[below] = slots
         return found
-
-
-def _same(was: map.Slot, now: map.Slot) -> bool:
-    return was == now or (
-        isinstance(was, map.Below) and isinstance(now, map.Below) and was.digest == now.digest
-    )
 
 
 def _spread(slot: map.Slot, depth: int, pages: dict[map.Below, list[map.Slot]]) -> list[map.Slot]:
