@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import unicodedata
 import zipfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -25,10 +26,14 @@ from archive.errors import Damaged
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-PIECE, WORTH_A_THREAD = 2**20, 2**18
+    Both = tuple[hashlib._Hash, hashlib._Hash]
+
+PIECE = 2**20
+AHEAD = 8  # pieces that wait to be hashed at most
 BAGIT_TXT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 MAX_NAME_BYTES = 160
 SYNCERS, WAITING = 4, 64  # files on their way to the disk while the next are written
+SPAN = 2**26  # bytes of one file that are written before they are sent on their way
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")  # what Windows keeps for devices
 
 
@@ -45,22 +50,69 @@ class Digests:
 class Entry:
     """A file of a bag: its path, its bytes, to be read once and in order, and the SHA-256 they must have, if any.
 
-    `digests` are known once the last byte has passed; or from the start, of a file that an earlier attempt wrote.
+    `digests` are known from the start of a file that an earlier attempt wrote. Else `hashed` gives them some time after
+    the last byte has passed.
     """
 
     path: str
     pieces: Iterable[bytes]
     sha256: str = ""
     digests: Digests | None = None
+    hashed: "Future[Digests] | None" = None
+
+
+class Hashers:
+    """Two threads, one for SHA-256 and one for SHA-512, that hash in order what others read and write meanwhile.
+
+    No more than AHEAD pieces wait for them. What goes wrong there is raised here, by `settle` at the latest.
+    """
+
+    def __init__(self) -> None:
+        self._threads = [ThreadPoolExecutor(1, f"bag-{name}") for name in ("sha256", "sha512")]
+        self._waiting: deque[Future] = deque()
+
+    def __enter__(self) -> "Hashers":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for thread in self._threads:
+            thread.shutdown(cancel_futures=True)
+
+    def update(self, digests: "Both", piece: bytes) -> None:
+        """Add a piece to both hashes."""
+        for thread, digest in zip(self._threads, digests, strict=True):
+            self._give(thread, digest.update, piece)
+
+    def then(self, work: Callable[[], Digests]) -> "Future[Digests]":
+        """Do something once all pieces given until now are hashed."""
+        others = self._threads[0].submit(len, b"")
+
+        def after() -> Digests:
+            others.result()
+            return work()
+
+        return self._give(self._threads[1], after)
+
+    def settle(self) -> None:
+        """Wait until all is hashed."""
+        while self._waiting:
+            self._waiting.popleft().result()
+
+    def _give(self, thread: Executor, work: Callable, *args: object) -> Future:
+        while len(self._waiting) >= 2 * AHEAD:
+            self._waiting.popleft().result()
+        given = thread.submit(work, *args)
+        self._waiting.append(given)
+        return given
 
 
 class Manifest:
-    """SHA-256 and SHA-512 of files, noted in one pass; large pieces are hashed by two threads meanwhile.
+    """SHA-256 and SHA-512 of files, noted in one pass.
 
     The lines lie in two files without names, so that memory does not grow with their number.
     """
 
-    def __init__(self, hashers: Executor, folder: Path | None = None) -> None:
+    def __init__(self, hashers: Hashers, folder: Path | None = None) -> None:
         self.octets = self.files = 0
         self._hashers, self._open = hashers, ExitStack()
         self._sha256, self._sha512 = (
@@ -74,41 +126,40 @@ class Manifest:
         self._open.close()
 
     def note(self, entry: Entry) -> Entry:
-        """The same entry, whose hashes are noted once its last byte has passed. Then Damaged, if it is a wrong one."""
+        """The same entry, whose hashes are noted once its last byte has passed. Soon after, Damaged if it is a wrong one."""
 
         def pieces() -> Iterator[bytes]:
             digests, size = (hashlib.sha256(), hashlib.sha512()), 0
-            hashing: list[Future] = []
             for piece in entry.pieces:
-                for each in hashing:
-                    each.result()
-                large = len(piece) >= WORTH_A_THREAD
-                hashing = [self._hashers.submit(d.update, piece) for d in digests] if large else []
-                if not large:
-                    for digest in digests:
-                        digest.update(piece)
+                self._hashers.update(digests, piece)
                 size += len(piece)
                 yield piece
-            for each in hashing:
-                each.result()
-            noted.digests = Digests(digests[0].hexdigest(), digests[1].hexdigest(), size)
-            if entry.sha256 not in ("", noted.digests.sha256):
-                raise Damaged(
-                    "An original has not its SHA-256 any more. Nothing was exported: run `vault check`."
-                )
-            self.add(entry.path, noted.digests)
+            noted.hashed = self._hashers.then(lambda: self._add(entry, digests, size))
 
         noted = Entry(entry.path, pieces(), entry.sha256)
         return noted
 
     def add(self, path: str, digests: Digests) -> None:
         """Note a file whose hashes are known."""
+        self._hashers.then(lambda: self._write(path, digests))
+
+    def _add(self, entry: Entry, digests: "Both", size: int) -> Digests:
+        known = Digests(digests[0].hexdigest(), digests[1].hexdigest(), size)
+        if entry.sha256 not in ("", known.sha256):
+            raise Damaged(
+                "An original has not its SHA-256 any more. Nothing was exported: run `vault check`."
+            )
+        return self._write(entry.path, known)
+
+    def _write(self, path: str, digests: Digests) -> Digests:
         self._sha256.write(f"{digests.sha256}  {encoded(path)}\n".encode())
         self._sha512.write(f"{digests.sha512}  {encoded(path)}\n".encode())
         self.octets, self.files = self.octets + digests.size, self.files + 1
+        return digests
 
     def texts(self) -> Iterator[tuple[str, Iterator[bytes]]]:
         """Algorithm and lines of both manifest files."""
+        self._hashers.settle()
         yield "sha256", _pieces_of(self._sha256)
         yield "sha512", _pieces_of(self._sha512)
 
@@ -133,7 +184,7 @@ def bag(
     their digests are in the manifests and are not given out.
     """
     with (
-        ThreadPoolExecutor(2, "bag-hash") as hashers,
+        Hashers() as hashers,
         Manifest(hashers, scratch) as listed,
         Manifest(hashers, scratch) as tagged,
     ):
@@ -142,6 +193,7 @@ def bag(
                 listed.add(entry.path, entry.digests)
             else:
                 yield listed.note(entry)
+        hashers.settle()
         lines = "".join(f"{label}: {value}\n" for label, value in info(listed).items())
         for path, data in {**tags, "bagit.txt": BAGIT_TXT, "bag-info.txt": lines.encode()}.items():
             yield tagged.note(Entry(path, [data]))
@@ -189,7 +241,7 @@ def write_folder(
     entries: Iterable[Entry], folder: Path, written: Callable[[Entry], None] = lambda entry: None
 ) -> int:
     """Write a bag into a folder and make it durable; return how many bytes it took. What is there already of these
-    names is written anew. `written` is told of each file once it is durable, by another thread.
+    names is written anew. `written` is told of each file once it is durable and hashed, by another thread.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folders, size = {folder}, 0
@@ -198,6 +250,8 @@ def write_folder(
 
         def durable(path: Path, entry: Entry) -> None:
             sync(path)
+            if entry.hashed:
+                entry.digests = entry.hashed.result()
             written(entry)
 
         for entry in entries:
@@ -207,9 +261,13 @@ def write_folder(
                 folders |= set(path.parents) - set(folder.parents)
             path.unlink(missing_ok=True)
             with path.open("xb", buffering=0) as file:
+                here = 0
                 for piece in entry.pieces:
                     _write_all(file, piece)
-                    size += len(piece)
+                    here += len(piece)
+                    if here // SPAN > (here - len(piece)) // SPAN:
+                        waiting.append(pool.submit(sync, path))
+                size += here
             waiting.append(pool.submit(durable, path, entry))
             while len(waiting) > WAITING or (waiting and waiting[0].done()):
                 waiting.pop(0).result()
@@ -227,10 +285,11 @@ def _write_all(file: io.FileIO, piece: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Make a file or folder durable."""
+    """Make a file or folder durable. What the system holds of it in memory is given up: nobody reads it again soon."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(descriptor)
 
