@@ -1,11 +1,10 @@
 """Give recorded events their place in the global order: 0, 1, 2 ... without gaps; then put them into the tree."""
 
-from django.db import transaction
-from django.db.models import Max
+from django.db import connection, transaction
 
 from archive.custody import tiles
 from archive.custody.log import recording
-from archive.models import CustodyPending, CustodyPosition
+from archive.models import CustodyPending
 
 BATCH = 2000
 
@@ -34,14 +33,19 @@ def _sequence_batch(batch: int) -> int:
     with transaction.atomic(durable=True):
         if not tiles.only_sequencer():
             return 0
-        waiting = list(CustodyPending.objects.order_by("event_id").values_list("event_id", flat=True)[:batch])
-        if not waiting:
-            return 0
-        top = CustodyPosition.objects.aggregate(top=Max("position"))["top"]
-        first = 0 if top is None else top + 1
-        with recording():
-            CustodyPosition.objects.bulk_create(
-                CustodyPosition(position=first + i, event_id=event_id) for i, event_id in enumerate(waiting)
+        with recording(), connection.cursor() as cursor:
+            cursor.execute("SELECT COALESCE(MAX(position) + 1, 0) FROM archive_custodyposition")
+            first = cursor.fetchone()[0]
+            cursor.execute(
+                "INSERT INTO archive_custodyposition (position, event_id) "
+                "SELECT %s + ROW_NUMBER() OVER (ORDER BY event_id) - 1, event_id FROM "
+                "(SELECT event_id FROM archive_custodypending ORDER BY event_id LIMIT %s) AS waiting",
+                [first, batch],
             )
-            CustodyPending.objects.filter(event_id__in=waiting).delete()
-        return len(waiting)
+            done = cursor.rowcount
+            cursor.execute(
+                "DELETE FROM archive_custodypending WHERE event_id IN "
+                "(SELECT event_id FROM archive_custodyposition WHERE position >= %s)",
+                [first],
+            )
+        return done
