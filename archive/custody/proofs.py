@@ -15,6 +15,7 @@ def inclusion(position: int, size: int, *, tiles: Tiles | None = None) -> list[b
     if not 0 <= position < size:
         raise BadInput(f"There is no position {position} in a tree of {size} events.")
     tiles = tiles or Tiles(size)
+    tiles.fetch(position)
     path, start, end = [], 0, size
     while end - start > 1:
         split = start + _split(end - start)
@@ -37,6 +38,7 @@ def consistency(old: int, new: int) -> list[bytes]:
     if old in (0, new):
         return []
     tiles, path = Tiles(new), []
+    tiles.fetch(old - 1, old)
     start, end, whole = 0, new, True
     while old != end:
         split = start + _split(end - start)

@@ -51,6 +51,26 @@ class Tiles:
         self.size, self.keep = size, keep
         self._held: OrderedDict[tuple[int, int], bytes] = OrderedDict()
 
+    def fetch(self, *positions: int) -> None:
+        """Read in one query the tiles that a proof about these positions needs, as far as they are not held."""
+        wanted: set[tuple[int, int]] = set()
+        level, count = 0, self.size
+        while count:
+            last = (count - 1) // WIDTH
+            wanted |= {(level, min(position // WIDTH ** (level + 1), last)) for position in positions}
+            wanted.add((level, last))
+            level, count = level + 1, count // WIDTH
+        if missing := sorted(wanted - self._held.keys()):
+            where = " OR ".join(['(level = %s AND "index" = %s)'] * len(missing))
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    f'SELECT level, "index", hashes FROM archive_custodytile WHERE {where}',
+                    [part for key in missing for part in key],
+                )
+                self._held |= {(level, index): bytes(hashes) for level, index, hashes in cursor.fetchall()}
+            while len(self._held) > self.keep:
+                self._held.popitem(last=False)
+
     def leaf(self, position: int) -> bytes:
         """The leaf hash of the event at a position."""
         return self.perfect_node(0, position)

@@ -85,6 +85,15 @@ def test_consistency_proofs_hold_between_all_edges(grown):
                     proofs.verify_consistency(old, new, path[:-1], before, after)
 
 
+def test_a_proof_reads_its_tiles_in_one_query(grown, django_assert_num_queries):
+    size = max(EDGES)
+    for position in (0, size // 2, size - 1):
+        with django_assert_num_queries(1):
+            proofs.inclusion(position, size)
+        with django_assert_num_queries(1):
+            proofs.consistency(max(1, position), size)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 300), st.data())
 def test_proofs_by_definition(size, data):
@@ -101,6 +110,9 @@ def test_proofs_by_definition(size, data):
 
 
 class _InMemory(tiles.Tiles):
+    def fetch(self, *positions):
+        """Nothing is in the database."""
+
     def _tile(self, level, index, wanted):
         span = 256**level
         hashes = [
