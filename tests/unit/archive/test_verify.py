@@ -159,6 +159,14 @@ def test_an_event_that_is_no_event_is_named_and_the_walk_goes_on(log, body):
     assert "altered event" in report.counts
 
 
+@pytest.mark.parametrize("part", [{"previous": None}, {"version": True}, {"number": True}], ids=str)
+def test_an_event_with_a_part_of_another_type_is_named(log, part):
+    row = event_of(log["one"], 1)
+    with superuser() as hand:
+        hand.put_body(row.pk, canonical(hand.event(row.pk) | part), rehash=True)
+    assert "altered event" in faults()
+
+
 @pytest.mark.parametrize(
     ("column", "value"),
     [("type", "item.read_back"), ("hash", "0" * 64), ("subject", "item:none"), ("number", 77)],
