@@ -6,6 +6,7 @@ it as in a chessboard: `NAME/FIELD-COLUMNS-ROWS-GAP`, counted from 0, row by row
 is decoded and drawn again, small and without anything else that its file may hold. The same page gives the same bytes.
 """
 
+import gc
 import hashlib
 import io
 import sys
@@ -66,4 +67,5 @@ def as_pdf(html: str, fonts: Path, pictures: Path | None = None) -> bytes:
 
 if __name__ == "__main__":
     source, target, folder, *gallery = map(Path, sys.argv[1:])
+    gc.disable()  # a document lives as long as the process; looking through it again and again takes a seventh of the time
     target.write_bytes(as_pdf(source.read_text(encoding="utf-8"), folder, *gallery))

@@ -2,6 +2,7 @@
 bundle says and nothing else but small pictures.
 
 Memory stays the same however many items there are: ITEMS_PER_REPORT of them become one file, made by a process of its own.
+SIDE_BY_SIDE of these run at a time.
 """
 
 import os
@@ -9,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -32,6 +33,7 @@ from evidence.formats.overview import Overview, overview
 from evidence.formats.words import ABOUT, actor, fours, moment, said, sentence, statement, summary
 
 LIMIT_S = 900  # for one file
+SIDE_BY_SIDE = min(4, os.cpu_count() or 1)
 MAX_PICTURE = 64 * 2**20  # bytes of a rendition that is still looked at
 SHOWN = 40  # kinds of detections, frames of a storyboard and the like that one page shows
 PICTURED = ("view", STORYBOARD, "poster", "thumbnail")  # renditions, the best first
@@ -64,52 +66,61 @@ def making(
 
 
 class _Maker:
-    """Makes one file after the other; can be stopped."""
+    """Makes the files, some side by side; can be stopped."""
 
     def __init__(self, data: Path, about: BundleFacts, folder: Path, pictures: bool) -> None:
         self.data, self.about, self.folder, self.pictures = data, about, folder, pictures
         self._stopped = Flag()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._running: set[subprocess.Popen[bytes]] = set()
 
     def stop(self) -> None:
         """End what is running; nothing more is begun."""
         self._stopped.set()
-        if self._process and self._process.poll() is None:
-            self._process.kill()
+        for process in tuple(self._running):
+            process.kill()
 
     def make(self) -> list[Path]:
         """Make all of them."""
-        seen, files = overview(self.data), []
-        dossiers = held.dossiers(self.data)
-        for number, name in enumerate(self.about.reports, 1):
-            gallery = self.folder / f"pictures-{number}"
-            gallery.mkdir()
-            pages = [_page(one, self._pictures(one, gallery)) for one in islice(dossiers, ITEMS_PER_REPORT)]
-            html = render_to_string(
-                "evidence/report.html", _context(self.data, self.about, seen, pages, number, self.pictures)
-            )
-            files.append(self._print(html, name, gallery))
-            shutil.rmtree(gallery)
-        certified = statements.certification(self.data, self.about, seen)
-        for name, words in (
-            ("certification.pdf", certified),
-            ("custody-statement.pdf", statements.beginning(self.about, seen)),
-        ):
-            about = {
-                "statement": words,
-                "faces": FACES,
-                "software": self.about.software,
-                "name": self.about.name,
-            }
-            files.append(self._print(render_to_string("evidence/statement.html", about), name))
-        return files
+        seen, dossiers = overview(self.data), held.dossiers(self.data)
+        files: list[Future[Path]] = []
+        with ThreadPoolExecutor(SIDE_BY_SIDE, "report-file") as pool:
+            for number, name in enumerate(self.about.reports, 1):
+                if number > SIDE_BY_SIDE:  # so that pages and pictures do not pile up
+                    files[-SIDE_BY_SIDE].result()
+                gallery = self.folder / f"pictures-{number}"
+                gallery.mkdir()
+                pages = [
+                    _page(one, self._pictures(one, gallery)) for one in islice(dossiers, ITEMS_PER_REPORT)
+                ]
+                context = _context(self.data, self.about, seen, pages, number, self.pictures)
+                html = render_to_string("evidence/report.html", context)
+                files.append(pool.submit(self._report, html, name, gallery))
+            certified = statements.certification(self.data, self.about, seen)
+            for name, words in (
+                ("certification.pdf", certified),
+                ("custody-statement.pdf", statements.beginning(self.about, seen)),
+            ):
+                about = {
+                    "statement": words,
+                    "faces": FACES,
+                    "software": self.about.software,
+                    "name": self.about.name,
+                }
+                html = render_to_string("evidence/statement.html", about)
+                files.append(pool.submit(self._print, html, name))
+        return [file.result() for file in files]
+
+    def _report(self, html: str, name: str, gallery: Path) -> Path:
+        made = self._print(html, name, gallery)
+        shutil.rmtree(gallery)
+        return made
 
     def _print(self, html: str, name: str, *gallery: Path) -> Path:
         page, pdf = self.folder / f"{name}.html", self.folder / name
         page.write_text(html, encoding="utf-8")
         if self._stopped.is_set():
             raise ToolFailed("The report was stopped. Nothing was exported.")
-        process = self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-I", PROGRAM, page, pdf, FONTS, *gallery],
             env={  # fonts are stamped with a time: always the same one
                 "PATH": os.defpath,
@@ -122,6 +133,9 @@ class _Maker:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
+        self._running.add(process)
+        if self._stopped.is_set():  # meanwhile
+            process.kill()
         try:
             _, words = process.communicate(timeout=LIMIT_S)
         except subprocess.TimeoutExpired as error:
@@ -130,6 +144,8 @@ class _Maker:
             raise ToolFailed(
                 "The report took too long. Nothing was exported: ask for fewer items."
             ) from error
+        finally:
+            self._running.discard(process)
         if process.returncode != 0:
             raise ToolFailed(
                 f"The report could not be made (status {process.returncode}: "
