@@ -1,6 +1,8 @@
-"""manage.py triage check | rescore | rebuild | again [--case CODE]"""
+"""manage.py triage check | rescore | rebuild | again [--case CODE] | simulate --dataset DIR --positive NAME"""
 
+import sys
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from archive.custody import Actor
@@ -8,6 +10,7 @@ from archive.errors import Damaged, NotFound
 from archive.management.base import Command as Base
 from archive.models import Case
 from triage import pipeline, registry, standing
+from triage.management import simulating
 
 
 class Command(Base):
@@ -26,8 +29,25 @@ class Command(Base):
             commands.add_parser(name, help=words).add_argument(
                 "--case", metavar="CODE", help="otherwise every case"
             )
+        simulate = commands.add_parser(
+            "simulate", help="replay a review of a labelled folder of pictures: order, calibration, interval"
+        )
+        simulate.add_argument(
+            "--dataset", required=True, type=Path, metavar="DIR", help="a folder of class folders"
+        )
+        simulate.add_argument(
+            "--positive", required=True, metavar="NAME", help="the folder of relevant pictures"
+        )
+        simulate.add_argument("--seeds", type=int, default=10, metavar="N", help="how often (10)")
+        simulate.add_argument(
+            "--examples", type=int, default=1, metavar="N", help="relevant pictures given beforehand (1)"
+        )
+        simulate.add_argument("--json", action="store_true", help="figures for programs")
 
-    def work(self, *, act: str, case: str | None, **_: Any) -> None:
+    def work(self, *, act: str, case: str | None = None, **options: Any) -> None:
+        if act == "simulate":
+            self.simulate(**options)
+            return
         cases = list(Case.objects.filter(code=case) if case else Case.objects.all())
         if case and not cases:
             raise NotFound(f"There is no case {case}.")
@@ -62,3 +82,18 @@ class Command(Base):
             self.stdout.write(f"{case.code}: {pipeline.ask_again(case, actor=Actor.operator())} items queued")
         if notice := registry.notice():
             self.stdout.write(notice)
+
+    def simulate(
+        self, *, dataset: Path, positive: str, seeds: int, examples: int, json: bool, **_: Any
+    ) -> None:
+        """Replay a review with an oracle."""
+
+        def progress(name: str, done: int, total: int) -> None:
+            if sys.stderr.isatty() or done == total:
+                end = "\n" if done == total else "\r"
+                self.stderr.write(f"{name}: {done} of {total} pictures", ending=end)
+
+        told = simulating.simulate(
+            dataset=dataset, positive=positive, seeds=seeds, examples=examples, progress=progress
+        )
+        self.stdout.write(simulating.as_json(told) if json else simulating.text(told))

@@ -1,0 +1,166 @@
+"""The learned part of ranking: separable things are learned, reasons are decisions, everything replays."""
+
+import time
+
+import numpy as np
+import pytest
+
+from triage import learning
+from triage.learning import Ranker, Start, joined
+
+
+def pool(items=400, relevant=40, seed=0):
+    """Two blocks of unlike width and scale; the relevant ones lie apart in both."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(items, bool)
+    labels[rng.choice(items, relevant, replace=False)] = True
+    wide = rng.normal(size=(items, 60)) * 100 + labels[:, None] * 90
+    narrow = rng.normal(size=(items, 12)) * 0.01 + labels[:, None] * 0.008
+    return {"wide": wide, "narrow": narrow}, labels
+
+
+@pytest.fixture(scope="module")
+def decided():
+    blocks, labels = pool()
+    ranker = Ranker(joined(blocks))
+    ranker.decide((i, bool(labels[i])) for i in range(150))
+    ranker.refit(calibrate=True)
+    return ranker, labels
+
+
+def test_each_block_has_the_same_say_whatever_its_scale_and_width():
+    blocks, _ = pool()
+    whole = joined(blocks)
+    assert np.allclose(np.linalg.norm(whole, axis=1), 1, atol=1e-5)
+    assert np.allclose(
+        np.linalg.norm(whole[:, :12], axis=1) ** 2, 0.5, atol=1e-5
+    )  # "narrow" is first by name
+    assert np.allclose(whole, joined({**blocks, "wide": blocks["wide"] * 7 + 3}), atol=1e-4)
+
+
+def test_blocks_of_different_items_and_none_at_all_are_refused():
+    with pytest.raises(ValueError, match="same items"):
+        joined({"a": np.ones((3, 2)), "b": np.ones((4, 2))})
+    with pytest.raises(ValueError, match="same items"):
+        joined({})
+
+
+def test_a_constant_column_and_an_empty_picture_are_no_trouble():
+    assert np.isfinite(joined({"a": np.zeros((5, 3))})).all()
+
+
+def test_before_there_are_decisions_of_both_kinds_nothing_is_learned():
+    ranker = Ranker(joined(pool()[0]))
+    assert ranker.refit() is Start.NOTHING and ranker.scores() is None
+    ranker.decide([(0, False), (1, False)])
+    assert ranker.refit() is Start.NOTHING and ranker.scores() is None and ranker.doubtful() == []
+
+
+def test_one_example_orders_by_likeness_to_it():
+    blocks, labels = pool()
+    ranker = Ranker(joined(blocks))
+    example = int(np.flatnonzero(labels)[0])
+    ranker.decide([(example, True)])
+    assert ranker.refit() is Start.EXAMPLES and ranker.chances() is None
+    order = np.argsort(-ranker.scores(), kind="stable")
+    assert order[0] == example and labels[order[:20]].mean() > 3 * labels.mean()
+    assert [r.place for r in ranker.reasons(int(order[1]))] == [example]
+
+
+def test_decisions_bring_the_relevant_ones_up(decided):
+    ranker, labels = decided
+    order = np.argsort(-ranker.scores(), kind="stable")
+    unseen = [i for i in order if i >= 150]
+    assert labels[unseen[: labels[150:].sum()]].mean() > 0.9
+
+
+def test_the_fit_is_where_the_slope_is_zero():
+    blocks, labels = pool(80, 20)
+    features = joined(blocks).astype(float)[:, :8]
+    weights = learning.balanced(labels.astype(float))
+    solution = learning.fit_logistic(features, labels.astype(float), 0.1, weights)
+    residual = weights * (learning.sigmoid(features @ solution[:-1] + solution[-1]) - labels)
+    assert np.allclose(features.T @ residual + 0.1 * solution[:-1], 0, atol=1e-3)
+    assert abs(residual.sum()) < 1e-3
+
+
+def test_the_same_decisions_give_the_same_scores_and_reasons():
+    blocks, labels = pool()
+    runs = []
+    for parts in ([range(90)], [range(30), range(30, 90)]):  # at once, or with a refit between
+        ranker = Ranker(joined(blocks))
+        for part in parts:
+            ranker.decide((i, bool(labels[i])) for i in part)
+            ranker.refit()
+        runs.append((ranker.scores(), ranker.reasons(200)))
+    assert np.array_equal(runs[0][0], runs[1][0]) and runs[0][1] == runs[1][1]
+
+
+def test_reasons_are_decided_items_of_the_kind_that_the_item_is_ranked_as(decided):
+    ranker, labels = decided
+    order = np.argsort(-ranker.scores(), kind="stable")
+    for place, kind in ((int(order[0]), True), (int(order[-1]), False)):
+        reasons = ranker.reasons(place)
+        assert len(reasons) == 2 and all(r.relevant is kind and r.place < 150 for r in reasons)
+        assert all((r.share > 0) is kind for r in reasons) and abs(reasons[0].share) >= abs(reasons[1].share)
+
+
+def test_chances_keep_the_order_and_lie_near_the_truth(decided):
+    ranker, labels = decided
+    chances, scores = ranker.chances(), ranker.scores()
+    assert ((chances >= 0) & (chances <= 1)).all()
+    assert (np.diff(chances[np.argsort(scores)]) >= 0).all()
+    assert abs(chances[150:].mean() - labels[150:].mean()) < 0.05
+
+
+def test_too_few_of_a_kind_leave_the_score_uncalibrated():
+    blocks, labels = pool()
+    ranker = Ranker(joined(blocks))
+    ranker.decide(
+        [(int(np.flatnonzero(labels)[0]), True), *((int(i), False) for i in np.flatnonzero(~labels)[:9])]
+    )
+    assert ranker.refit(calibrate=True) is Start.DECISIONS and ranker.chances() is None
+
+
+def test_a_label_that_the_others_contradict_is_pointed_out():
+    blocks, labels = pool()
+    ranker = Ranker(joined(blocks))
+    wrong = int(np.flatnonzero(labels[:150])[3])
+    ranker.decide((i, bool(labels[i]) and i != wrong) for i in range(150))
+    ranker.refit()
+    assert wrong in ranker.doubtful(3) and ranker.labels[wrong] is False
+
+
+def test_a_decision_taken_back_counts_as_it_now_is():
+    blocks, labels = pool()
+    once, twice = Ranker(joined(blocks)), Ranker(joined(blocks))
+    once.decide((i, bool(labels[i])) for i in range(60))
+    twice.decide((i, not labels[i]) for i in range(60))
+    twice.decide((i, bool(labels[i])) for i in range(60))
+    once.refit(), twice.refit()
+    assert np.array_equal(once.scores(), twice.scores())
+
+
+def test_more_decisions_than_anchors_still_learn(monkeypatch):
+    monkeypatch.setattr(learning, "ANCHORS", 40)
+    blocks, labels = pool()
+    ranker = Ranker(joined(blocks))
+    for start in range(0, 200, 25):
+        ranker.decide((i, bool(labels[i])) for i in range(start, start + 25))
+        ranker.refit(calibrate=True)
+    order = [i for i in np.argsort(-ranker.scores(), kind="stable") if i >= 200]
+    assert labels[order[: labels[200:].sum()]].mean() > 0.8
+    assert ranker.scores().shape == (400,) and ranker.chances() is not None
+
+
+def test_a_queue_of_100_000_is_in_a_new_order_within_a_second():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(100_000, 64)).astype(np.float32) / 8
+    ranker = Ranker(features)
+    ranker.decide((i, i % 6 == 0) for i in range(200))
+    ranker.refit()
+    ranker.decide([(200, True)])
+    began = time.process_time()
+    ranker.refit()
+    np.argsort(-ranker.scores(), kind="stable")
+    assert time.process_time() - began < 1

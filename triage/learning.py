@@ -1,0 +1,317 @@
+"""The learned part of ranking: several embeddings at once, refitted from the decisions made, with reasons.
+
+Numpy only; no database, no model runtime. See docs/triage.md, "Learning and estimating", for formulas and sources.
+The same features and decisions in the same order give the same scores.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Places = NDArray[np.intp]
+Kernel = Callable[[Floats, Floats], NDArray[np.float32]]
+
+PENALTY = 0.1  # 1/C of the logistic regression, C = 10
+WIDTH = 0.5  # of the kernel, see likeness()
+FOLDS = 5
+ANCHORS = 1000  # decisions that the model is expressed by; the cost of a refit grows with its square
+BLOCK = 8192  # rows at a time where a whole matrix would be large
+
+
+class Start(StrEnum):
+    """What the learned order rests on so far."""
+
+    NOTHING = "nothing"  # no relevant item known: the order is by rules only
+    EXAMPLES = "examples"  # relevant ones only: the order is by likeness to them
+    DECISIONS = "decisions"  # decisions of both kinds: the order is learned
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A decided item that a score rests on. `share` is its part of the score, in log-odds."""
+
+    place: int
+    relevant: bool
+    share: float
+
+
+def joined(blocks: Mapping[str, Floats]) -> NDArray[np.float32]:
+    """One matrix from several embedders' blocks (rows: the same items in the same order).
+
+    Each block is standardised by column, each of its rows brought to length 1, and the whole divided by the root of
+    the number of blocks: every embedder has the same say, whatever its width and scale. Raises ValueError when there
+    is none or their lengths differ.
+    """
+    lengths = {len(block) for block in blocks.values()}
+    if len(lengths) != 1:
+        raise ValueError("blocks of the same items are needed, at least one")
+    parts = [_normalised(np.asarray(blocks[name], np.float32)) for name in sorted(blocks)]
+    return np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts)))
+
+
+def _normalised(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    spread = block.std(axis=0)
+    whole = (block - block.mean(axis=0)) / np.where(spread > 1e-6, spread, 1)
+    length = np.linalg.norm(whole, axis=1, keepdims=True)
+    return (whole / np.where(length > 0, length, 1)).astype(np.float32)
+
+
+def likeness(features: Floats, others: Floats) -> NDArray[np.float32]:
+    """The kernel: exp(-|x - y|^2 / 2) for rows x of `features` (N x d) and y of `others` (m x d); N x m, 1 for the same.
+
+    The rows of `joined` have length 1, and those of unlike items stand about at right angles, so their squared
+    distance is about 2 whatever the data: the width of the kernel is that distance and is not fitted to anything.
+    """
+    found = np.empty((len(features), len(others)), np.float32)
+    own = np.einsum("ij,ij->i", others, others)
+    for at in range(0, len(features), BLOCK):
+        rows = features[at : at + BLOCK]
+        squared = np.einsum("ij,ij->i", rows, rows)[:, None] + own - 2 * rows @ others.T
+        found[at : at + BLOCK] = np.exp(squared * -WIDTH)
+    return found
+
+
+def inner(features: Floats, others: Floats) -> NDArray[np.float32]:
+    """The linear kernel, for comparison: with it the model is plain logistic regression."""
+    return np.asarray(features @ others.T, np.float32)
+
+
+def fit_logistic(features: Floats, labels: Floats, penalty: float, weights: Floats) -> Floats:
+    """Ridge logistic regression by Newton's method; returns one weight per column and then the intercept.
+
+    Minimises sum_i weights_i log(1 + exp(-y_i f_i)) + penalty/2 |w|^2 over the weights w and a free intercept.
+    """
+    design = np.column_stack([np.asarray(features, np.float64), np.ones(len(labels))])
+    ridge = np.full(design.shape[1], penalty)
+    ridge[-1] = 1e-6  # the intercept is free; this keeps it finite
+    solution = np.zeros(design.shape[1])
+
+    def loss(at: Floats) -> float:
+        margin = design @ at
+        return float(weights @ (np.logaddexp(0, margin) - labels * margin) + ridge @ at**2 / 2)
+
+    now = loss(solution)
+    for _ in range(50):
+        chance = sigmoid(design @ solution)
+        slope = design.T @ (weights * (chance - labels)) + ridge * solution
+        curve = (design * (weights * chance * (1 - chance))[:, None]).T @ design + np.diag(ridge)
+        step, scale = np.linalg.solve(curve, slope), 1.0
+        while (then := loss(solution - scale * step)) > now and scale > 1e-4:
+            scale /= 2
+        if then > now:
+            break
+        solution, gained, now = solution - scale * step, now - then, then
+        if gained < 1e-6 * (1 + now):
+            break
+    return solution
+
+
+def sigmoid(value: Floats) -> Floats:
+    """1 / (1 + e^-value), without overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * value))
+
+
+def balanced(labels: Floats) -> Floats:
+    """A weight for each decision so that both kinds have the same sum; the mean is 1."""
+    positive = labels.mean()
+    return np.where(labels > 0, 0.5 / positive, 0.5 / (1 - positive))
+
+
+@dataclass(frozen=True)
+class Model:
+    """Kernel logistic regression: log-odds = likeness to the anchors @ `shares` + `intercept`."""
+
+    shares: Floats
+    intercept: float
+
+    def scores(self, likenesses: Floats) -> Floats:
+        """Log-odds for rows of likenesses to the anchors (N x m), uncalibrated."""
+        return likenesses @ self.shares.astype(likenesses.dtype) + likenesses.dtype.type(self.intercept)
+
+
+def fit(likenesses: Floats, anchors: Places, labels: Floats) -> Model:
+    """Fit on decided items: `likenesses` (n x m) to the anchors, which are their rows `anchors`."""
+    between = np.asarray(likenesses[anchors], np.float64)
+    between = (between + between.T) / 2 + 1e-4 * np.eye(
+        len(anchors)
+    )  # 32-bit likenesses may be short of full rank
+    root = np.linalg.cholesky(between)  # in these coordinates the kernel's penalty is the plain one
+    solution = fit_logistic(np.linalg.solve(root, likenesses.T).T, labels, PENALTY, balanced(labels))
+    return Model(np.linalg.solve(root.T, solution[:-1]), float(solution[-1]))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Platt's map from log-odds to a chance: sigmoid(slope x score + offset)."""
+
+    slope: float
+    offset: float
+
+    def chance(self, scores: Floats) -> Floats:
+        """Chances from 0 to 1. The order stays."""
+        return sigmoid(self.slope * np.asarray(scores, np.float64) + self.offset)
+
+
+def platt(scores: Floats, labels: Floats) -> Calibration:
+    """Platt's fit with his softened targets, on scores of items that the model had not been fitted on."""
+    positive = labels.sum()
+    soft = np.where(labels > 0, (positive + 1) / (positive + 2), 1 / (len(labels) - positive + 2))
+    spread = float(np.std(scores)) or 1.0
+    middle = float(np.mean(scores))
+    slope, offset = fit_logistic(((scores - middle) / spread)[:, None], soft, 1e-3, np.ones(len(labels)))
+    slope = max(float(slope), 1e-6)  # a map that turned the order round would be noise
+    return Calibration(slope / spread, float(offset) - slope * middle / spread)
+
+
+class Ranker:
+    """A pool of items, what was decided about some of them, and the order that follows for all.
+
+    `features` is the pool's matrix from `joined` (N x d). Each decision costs one column of likenesses (N x 4 bytes,
+    kept for at most ANCHORS of them), so that a refit touches small matrices only.
+    """
+
+    def __init__(self, features: NDArray[np.float32], *, kernel: Kernel = likeness) -> None:
+        self.features, self.kernel = features, kernel
+        self.labels: dict[int, bool] = {}
+        self._columns: dict[int, int] = {}  # item -> column
+        self._like = np.empty((len(features), 0), np.float32)
+        self._anchors: list[int] = []
+        self.model: Model | None = None
+        self.calibration: Calibration | None = None
+
+    @property
+    def start(self) -> Start:
+        """What the order rests on."""
+        kinds = set(self.labels.values())
+        if kinds == {True, False}:
+            return Start.DECISIONS
+        return Start.EXAMPLES if kinds == {True} else Start.NOTHING
+
+    def decide(self, decisions: Iterable[tuple[int, bool]]) -> None:
+        """Take in decisions (or examples) by place in the pool; a later one on the same item replaces the earlier."""
+        self.labels.update(decisions)
+        self.model = self.calibration = None
+
+    def refit(self, *, calibrate: bool = False) -> Start:
+        """Fit to all decisions. `calibrate` costs five fits more. Nothing to fit before there are both kinds."""
+        self._choose_anchors()
+        if self.start is not Start.DECISIONS:
+            return self.start
+        decided, labels = self._decided()
+        likenesses = self._likenesses()[decided]
+        row = {int(place): i for i, place in enumerate(decided)}
+        anchors = np.array([row[place] for place in self._anchors])
+        self.model = fit(likenesses, anchors, labels)
+        if calibrate:
+            self.calibration = _cross_fitted(likenesses, anchors, labels)
+        return self.start
+
+    def scores(self) -> Floats | None:
+        """A score for each item of the pool: log-odds (uncalibrated), likeness to the examples, or None for neither."""
+        if self.model:
+            return self.model.scores(self._likenesses())
+        if self.start is Start.EXAMPLES:
+            return self._likenesses().max(axis=1)
+        return None
+
+    def chances(self) -> Floats | None:
+        """Calibrated chances; None while there are too few decisions of either kind to calibrate by."""
+        scores = self.scores()
+        return None if self.calibration is None or scores is None else self.calibration.chance(scores)
+
+    def reasons(self, place: int, most: int = 2) -> list[Reason]:
+        """The decided items that speak loudest for this one's rank, strongest first: those marked as it is ranked."""
+        likenesses = self._likenesses()[place]
+        if self.model is None:
+            parts, wanted = likenesses, True
+        else:
+            parts = likenesses * self.model.shares
+            wanted = bool(self.model.scores(self._likenesses()[place : place + 1])[0] > 0)
+        ranked = sorted(
+            (-abs(float(part)), anchor, float(part))
+            for anchor, part in zip(self._anchors, parts, strict=True)
+            if anchor != place and self.labels[anchor] == wanted and (part > 0) == wanted
+        )
+        return [Reason(anchor, self.labels[anchor], part) for _, anchor, part in ranked[:most]]
+
+    def doubtful(self, most: int = 10) -> list[int]:
+        """Decided items that the rest of the decisions contradict most, for a second look: cross-fitted, worst first."""
+        if self.start is not Start.DECISIONS:
+            return []
+        decided, labels = self._decided()
+        anchors = np.array([{int(p): i for i, p in enumerate(decided)}[place] for place in self._anchors])
+        scores = _held_out(self._likenesses()[decided], anchors, labels)
+        if scores is None:
+            return []
+        against = np.where(labels > 0, -scores, scores)
+        return [int(decided[i]) for i in np.argsort(-against, kind="stable")[:most] if against[i] > 0]
+
+    def _decided(self) -> tuple[Places, Floats]:
+        return np.array(list(self.labels), np.intp), np.array(list(self.labels.values()), np.float64)
+
+    def _choose_anchors(self) -> None:
+        """All decided items; past ANCHORS of them, evenly spread ones, with as many of each kind as there can be."""
+        kinds = [[place for place, label in self.labels.items() if label == kind] for kind in (True, False)]
+        few, many = sorted(kinds, key=len)
+        few = _spread(few, max(ANCHORS // 2, ANCHORS - len(many)))
+        chosen = set(few) | set(_spread(many, ANCHORS - len(few)))
+        self._anchors = [place for place in self.labels if place in chosen]
+        new = [place for place in self._anchors if place not in self._columns]
+        if new:
+            self._add(new)
+
+    def _add(self, places: Sequence[int]) -> None:
+        if len(self._columns) + len(places) > 2 * ANCHORS:  # drop the columns that are anchors no more
+            kept = [place for place in self._anchors if place in self._columns]
+            self._like = np.asfortranarray(self._like[:, [self._columns[place] for place in kept]])
+            self._columns = {place: column for column, place in enumerate(kept)}
+        have, need = len(self._columns), len(self._columns) + len(places)
+        if need > self._like.shape[1]:
+            wider = np.empty(
+                (len(self.features), max(need, min(2 * have, 2 * ANCHORS))), np.float32, order="F"
+            )
+            wider[:, :have] = self._like[:, :have]
+            self._like = wider
+        self._like[:, have:need] = self.kernel(self.features, self.features[list(places)])
+        self._columns.update(zip(places, range(have, need), strict=True))
+
+    def _likenesses(self) -> NDArray[np.float32]:
+        columns = [self._columns[place] for place in self._anchors]
+        whole = columns == list(range(len(columns)))  # a view then: nothing is copied
+        return self._like[:, : len(columns)] if whole else self._like[:, columns]
+
+
+def _spread(places: Sequence[int], most: int) -> list[int]:
+    if len(places) <= most:
+        return list(places)
+    return [places[i * len(places) // most] for i in range(most)]
+
+
+def _held_out(likenesses: Floats, anchors: Places, labels: Floats) -> Floats | None:
+    """A score for each decision by a model fitted without it: folds dealt out in the order of decisions, kind by kind."""
+    folds = int(min(FOLDS, labels.sum(), len(labels) - labels.sum()))
+    if folds < 2:
+        return None
+    fold = np.empty(len(labels), np.intp)
+    for kind in (0, 1):
+        own = np.flatnonzero(labels == kind)
+        fold[own] = np.arange(len(own)) % folds
+    scores = np.empty(len(labels))
+    for out in range(folds):
+        rows = np.flatnonzero(fold != out)
+        keep = np.flatnonzero(fold[anchors] != out)
+        inside = np.searchsorted(rows, anchors[keep])
+        model = fit(likenesses[np.ix_(rows, keep)], inside, labels[rows])
+        held = np.flatnonzero(fold == out)
+        scores[held] = model.scores(likenesses[np.ix_(held, keep)])
+    return scores
+
+
+def _cross_fitted(likenesses: Floats, anchors: Places, labels: Floats) -> Calibration | None:
+    scores = _held_out(likenesses, anchors, labels)
+    return None if scores is None else platt(scores, labels)
