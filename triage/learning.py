@@ -43,15 +43,19 @@ class Reason:
 def joined(blocks: Mapping[str, Floats]) -> NDArray[np.float32]:
     """One matrix from several embedders' blocks (rows: the same items in the same order).
 
-    Each block is standardised by column, each of its rows brought to length 1, and the whole divided by the root of
-    the number of blocks: every embedder has the same say, whatever its width and scale. Raises ValueError when there
-    is none or their lengths differ.
+    Each block is standardised by column and each of its rows brought to length 1, so its scale does not count; then its
+    part of a row's squared length is as the root of its width (a narrow hidden layer says less than a wide one, but
+    more than its columns). Raises ValueError when there is none or their lengths differ.
     """
     lengths = {len(block) for block in blocks.values()}
     if len(lengths) != 1:
         raise ValueError("blocks of the same items are needed, at least one")
     parts = [_normalised(np.asarray(blocks[name], np.float32)) for name in sorted(blocks)]
-    return np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts)))
+    say = np.sqrt([part.shape[1] for part in parts])
+    return np.concatenate(
+        [part * np.float32(share) for part, share in zip(parts, np.sqrt(say / say.sum()), strict=True)],
+        axis=1,
+    )
 
 
 def _normalised(block: NDArray[np.float32]) -> NDArray[np.float32]:

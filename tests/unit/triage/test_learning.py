@@ -28,13 +28,12 @@ def decided():
     return ranker, labels
 
 
-def test_each_block_has_the_same_say_whatever_its_scale_and_width():
+def test_a_blocks_say_is_as_the_root_of_its_width_whatever_its_scale():
     blocks, _ = pool()
     whole = joined(blocks)
     assert np.allclose(np.linalg.norm(whole, axis=1), 1, atol=1e-5)
-    assert np.allclose(
-        np.linalg.norm(whole[:, :12], axis=1) ** 2, 0.5, atol=1e-5
-    )  # "narrow" is first by name
+    narrow = 12**0.5 / (12**0.5 + 60**0.5)  # it is first by name
+    assert np.allclose(np.linalg.norm(whole[:, :12], axis=1) ** 2, narrow, atol=1e-5)
     assert np.allclose(whole, joined({**blocks, "wide": blocks["wide"] * 7 + 3}), atol=1e-4)
 
 
