@@ -7,7 +7,7 @@ import pytest
 
 from tests.home import Home
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.embedded]
 HERE = "tests.faults.test_restore"
 
 

@@ -28,7 +28,8 @@ from archive.models import Blob, CaseGrant, Job, Rendition, Upload
 from evidence.models import Bundle, BundleVolume
 from tests import cast
 
-pytestmark = pytest.mark.django_db
+# Who may do what is one table, whatever the database.
+pytestmark = [pytest.mark.django_db, pytest.mark.embedded]
 
 # --- who ----------------------------------------------------------------------------------------------------------
 
