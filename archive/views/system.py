@@ -26,6 +26,7 @@ DUTY_WORDS = {
     "custody.verify": gettext_lazy("Verifying the whole log"),
     "archive.fixity": gettext_lazy("Reading stored files back"),
     "archive.copies": gettext_lazy("Bringing the second copy up to date"),
+    "archive.restore_bad": gettext_lazy("Restoring damaged files"),
     "archive.tidy": gettext_lazy("Emptying scratch space"),
 }
 
