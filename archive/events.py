@@ -131,6 +131,7 @@ EVENTS: dict[str, EventType] = {
     "system.checkpoint_witnessed": _any("Witnesses cosigned a checkpoint"),
     "system.checkpoint_timestamped": _any("A checkpoint was timestamped"),
     "system.signing_key_changed": _human_or_operator("The log's signing key was changed"),
+    "system.restore_accepted": _human_or_operator("The log was let go on from an older state"),
     "system.alarm_raised": _any("An alarm was raised"),
     "system.alarm_ended": _any("An alarm ended"),
     "system.custody_verified": _any("The custody log was verified"),

@@ -98,6 +98,7 @@ SIGNING_ML_DSA_KEY_FILE = Path(
     os.environ.get("SIGNING_ML_DSA_KEY_FILE") or SIGNING_KEY_FILE.with_name("signing-ml-dsa.key")
 )
 SIGNING_KMS = text("SIGNING_KMS")
+LAST_CHECKPOINT_FILE = Path(os.environ.get("LAST_CHECKPOINT_FILE") or DATA_DIR / "keys" / "last-checkpoint")
 POLICY_FILE = Path(os.environ["AMPARO_POLICY_FILE"]) if os.environ.get("AMPARO_POLICY_FILE") else None
 TIMESTAMP_URLS = tuple(text("AMPARO_TIMESTAMP_URLS").replace(",", " ").split())
 TIMESTAMP_CERTIFICATES = (

@@ -7,6 +7,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from django.conf import settings
 from django.core.management.color import no_style
 from django.db import connection
 from django.test import TransactionTestCase
+from PIL import Image
 
 from tests.home import move_settings
 
 ROOT = Path(__file__).resolve().parent.parent
+OPENER = Image.open
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,6 +43,15 @@ def pytest_configure(config: pytest.Config) -> None:
     from config import instance
 
     instance.create()
+
+
+@pytest.fixture(autouse=True)
+def _as_found() -> Iterator[None]:
+    """What outlives a test's database, or its module: the last signed checkpoint, and Pillow's own opener, which
+    ultralytics replaces in the whole process by one that wants to install packages."""
+    settings.LAST_CHECKPOINT_FILE.unlink(missing_ok=True)
+    yield
+    Image.open = OPENER
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from archive.custody import anchors, map
+from archive.custody import anchors, last_signed, map
 from archive.custody.actor import Actor
 from archive.custody.canonical import timestamp
 from archive.custody.checkpoint import sign_head
@@ -57,17 +57,29 @@ def publish(*, actor: Actor, force: bool = False) -> Checkpoint:
     """Sign a checkpoint over all that is recorded by now. Returns the newest one when nothing new needs it;
     then whoever has not confirmed it is asked again.
 
-    Raises KeyUnavailable without the signing key or the map key, Damaged when the tree is not whole, Conflict when
-    another process holds up the sequencer; then no checkpoint was made and nothing is lost.
+    Raises KeyUnavailable without the signing key or the map key, Damaged when the tree is not whole or does not continue
+    what was signed last, Conflict when another process holds up the sequencer; then no checkpoint was made and nothing
+    is lost.
     """
     advance()
     newest = Checkpoint.objects.select_related("map").first()
     if newest is not None and newest.map_id and not force and not _news(newest.size):
         if not anchors.outdated(newest):
+            last_signed.require_continued(newest.size)
             return newest
+    last_signed.require_continued(size())  # before the map speaks of a past that will not be signed
     head = _bring_map_up()
     _await(head)
+    with last_signed.signing():
+        row = _sign(head, actor)
+    anchors.collect(row)
+    return row
+
+
+def _sign(head: MapHead, actor: Actor) -> Checkpoint:
+    """Sign the tree as it is now, or give the checkpoint of a process that was first."""
     covered = size()
+    last_signed.require_continued(covered)
     note, now = sign_head(settings.NAME_IN_LOG, covered, root(covered)), timezone.now()
     with transaction.atomic(durable=True):
         _only_publisher()
@@ -89,7 +101,7 @@ def publish(*, actor: Actor, force: bool = False) -> Checkpoint:
                 "map": {"size": head.size, "root": head.root},
             },
         )
-    anchors.collect(row)
+    last_signed.keep(note)
     return row
 
 

@@ -26,10 +26,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archive.errors import MediaError, SandboxUnavailable
-from archive.media import seccomp
+from archive.media import control_group, seccomp
 
 MIB = 1 << 20
 _STDERR_TAIL = 8192
+_OURS = 4  # bwrap's own two, and a little for the moment of counting
 _INSTALL = (
     "Files are kept and nothing was lost, but none can be opened until this works. "
     "On Debian or Ubuntu: apt-get install bubblewrap. In a container, or where the system forbids user namespaces "
@@ -88,12 +89,14 @@ def command(
     inputs: Mapping[str, Path | int] | None = None,
     env: Mapping[str, str] | None = None,
     python: bool = True,
+    group: Path | None = None,
 ) -> list[str]:
     """The full argument list that runs `argv` confined.
 
     `read_only` paths appear under their own names, `writable` as /out, `inputs` as /in/<name> (an int is an open
     descriptor: its bytes are copied into the sandbox's memory, and the caller must let the child inherit it).
-    `python` binds the interpreter that runs us and its packages. The child ends with the thread that started it.
+    `python` binds the interpreter that runs us and its packages. `group` is the control group that it joins first. The
+    child ends with the thread that started it.
     Raises SandboxUnavailable.
     """
     limits = limits or Limits()
@@ -160,6 +163,7 @@ def command(
     # env -i before anything: /proc/1/environ inside would still show what bubblewrap itself was started with.
     start = ["/usr/bin/env", "-i", "/bin/sh", "-c"]
     script = "echo 700 >/proc/self/oom_score_adj 2>/dev/null; "
+    script += f"echo $$ >{group}/cgroup.procs || exit 126; " if group else ""
     rules = _filter_path()
     if not rules:
         return [*start, script + 'exec "$@"', "sandbox", *line, "--", *line_inside]
@@ -186,7 +190,9 @@ def popen(
     *thread* that called this ends: start it from one that stays. Raises SandboxUnavailable.
     """
     check()
-    line = command(argv, read_only=read_only, writable=writable, limits=limits, env=env)
+    limits = limits or Limits()
+    group = control_group.make(limits.processes + _OURS)
+    line = command(argv, read_only=read_only, writable=writable, limits=limits, env=env, group=group)
     return subprocess.Popen(
         line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, close_fds=True
     )
@@ -213,9 +219,17 @@ def run(
         for name, source in (inputs or {}).items()
     }
     descriptors = [source for source in fresh.values() if isinstance(source, int)]
+    group = control_group.make(limits.processes + _OURS)
     try:
         line = command(
-            argv, read_only=read_only, writable=outputs, limits=limits, inputs=fresh, env=env, python=python
+            argv,
+            read_only=read_only,
+            writable=outputs,
+            limits=limits,
+            inputs=fresh,
+            env=env,
+            python=python,
+            group=group,
         )
         started = time.monotonic()
         process = subprocess.Popen(
@@ -237,6 +251,8 @@ def run(
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
+        if group:
+            control_group.remove(group)
     if stopped is None and process.returncode in (-signal.SIGXCPU, 128 + signal.SIGXCPU):
         stopped = Stopped.TIME
     if stopped is None and process.returncode in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ):
@@ -328,7 +344,7 @@ def _over(root: int, limits: Limits, outputs: Path | None) -> Stopped | None:
                 waiting += map(int, Path(f"/proc/{pid}/task/{task}/children").read_bytes().split())
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended while we looked
-        if count > limits.processes + 4:  # bwrap's own two, and a little for the moment of counting
+        if count > limits.processes + _OURS:
             return Stopped.PROCESSES
     if resident * os.sysconf("SC_PAGE_SIZE") > limits.memory_mb * MIB:
         return Stopped.MEMORY

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from archive.custody import timestamps
+from archive.custody import last_signed, timestamps
 from archive.custody.keychain import KeyChain, keys_in_force
 from archive.custody.notes import ED25519, NotSigned, Parsed, VerifierKey, WrongSignature, parse_note
 from archive.custody.policy import Policy, Standing, evaluate, parse_policy, read_policy
@@ -17,9 +17,10 @@ from archive.custody.verify.events import Span
 from archive.custody.verify.report import Report
 from archive.custody.verify.tree import Signed
 from archive.errors import BadInput, KeyUnavailable
-from archive.models import Checkpoint
+from archive.models import Checkpoint, CustodyEvent
 
 KNOWN = "the known checkpoint"
+KEPT = "the checkpoint that was signed last"
 TOLERANCE = timedelta(minutes=15)  # clocks differ, and a long transaction records before it commits
 
 
@@ -87,13 +88,14 @@ def check_heads(
         heads.anchored += _outside(report, place, row, rules)
         heads.confirmed |= {sha256(one.line.encode()).hexdigest() for one in row.cosignatures.all()}
         heads.confirmed |= {sha256(bytes(one.response)).hexdigest() for one in row.timestamps.all()}
-    if known:
-        parsed = _checkpoint(report, KNOWN, known, chain, rules)
+    for place, note in ((KNOWN, known), (KEPT, _kept(report))):
+        parsed = _checkpoint(report, place, note, chain, rules) if note else None
         if parsed:
-            heads.signed.append((KNOWN, parsed.size, parsed.root))
+            heads.signed.append((place, parsed.size, parsed.root))
             heads.anchored += _known_times(report, parsed, rules)
             if all((row.size, row.root) != (parsed.size, parsed.root.hex()) for row in rows):
-                report.add("missing checkpoint", KNOWN, "the log does not have it among those that it signed")
+                report.add("missing checkpoint", place, "the log does not have it among those that it signed")
+    _restores(report)
     if not report.checkpoints:
         report.remarks.append(
             "No checkpoint was signed yet, so a cut-off end could not be noticed: manage.py custody checkpoint"
@@ -101,6 +103,23 @@ def check_heads(
     if rules is not None:
         _satisfied(report, rows, rules)
     return heads
+
+
+def _kept(report: Report) -> str:
+    """What this machine keeps of what it signed, outside of the database."""
+    try:
+        return last_signed.read()
+    except KeyUnavailable as error:
+        report.unchecked.append(error.sentence)
+        return ""
+
+
+def _restores(report: Report) -> None:
+    for event in CustodyEvent.objects.filter(type=last_signed.EVENT).order_by("pk"):
+        report.remarks.append(
+            f"{event.subject} {event.number}: somebody let the log go on from an older state; the checkpoint that was "
+            "given up stands in that event."
+        )
 
 
 def _keys(report: Report, public_key: bytes | None) -> KeyChain | None:

@@ -1,4 +1,4 @@
-"""manage.py custody verify | checkpoint | sequence | key"""
+"""manage.py custody: verify, checkpoint, sequence, key, publish, prove, new-key, accept-restore, policy, paper"""
 
 import json
 import sys
@@ -70,6 +70,11 @@ class Command(Base):
             "--plugin", default="", metavar="PATH", help="take them from this plug-in, not from new files"
         )
         new.add_argument("--reason", default="", help="why; goes into the event as a commitment")
+        accept = commands.add_parser(
+            "accept-restore",
+            help="after a restored backup: go on from a state older than what was signed last",
+        )
+        accept.add_argument("--reason", required=True, help="why; goes into the event as a commitment")
         commands.add_parser(
             "policy", help="print and check the policy, and judge the newest checkpoint by it"
         )
@@ -190,6 +195,16 @@ class Command(Base):
                 f"The former key lies beside the new one as {settings.SIGNING_KEY_FILE.name}.{old}: destroy it once "
                 "the change is under a witnessed checkpoint."
             )
+
+    def accept_restore(self, *, reason: str, **_: Any) -> None:
+        """Record that the log goes on from an older state, so that it can be signed again."""
+        from archive.custody.last_signed import accept_restore
+
+        aside = accept_restore(actor=Actor.operator(), reason=reason)
+        self.stdout.write(
+            f"Recorded. The checkpoint that was signed last now lies in {aside}: give it to whoever asks what was lost. "
+            "Witnesses will refuse this log under its old name; see docs/custody-log.md, 'After a restore'."
+        )
 
     def policy(self, **_: Any) -> None:
         """Print what the policy asks for, and what the newest checkpoint has of it. Exit 1 when that is not enough."""

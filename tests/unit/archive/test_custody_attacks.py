@@ -1,10 +1,11 @@
 """What a person with superuser rights on the database can do to the log, and by what it is found.
 
 The table says for each attack which lie `custody verify` names: with the log alone, with one checkpoint that somebody
-else kept, with a witness (a policy), with timestamps. Empty: nobody can see it that way. docs/custody-log.md has the
+else kept, with a witness (a policy), with timestamps, with what the signer itself keeps beside its key. Empty: nobody can see it that way. docs/custody-log.md has the
 same table in words. Six attacks are seen by nobody who has nothing from outside.
 """
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import connection, transaction
 
-from archive.custody import Actor, log, timestamps
+from archive.custody import Actor, last_signed, log, timestamps
 from archive.custody.canonical import canonical
 from archive.custody.checkpoint import create_key_file, public_bytes, sign_note, signing_key
 from archive.custody.keychain import keys_in_force
@@ -22,6 +23,7 @@ from archive.custody.notes import COSIGNATURE, VerifierKey, cosigned_text, parse
 from archive.custody.publish import publish
 from archive.custody.sequence import advance
 from archive.custody.verify import verify
+from archive.errors import Damaged
 from archive.models import Checkpoint, Cosignature, CustodyEvent, CustodyPosition, Timestamp
 from tests.outside import Authority
 from tests.superuser import superuser
@@ -33,21 +35,21 @@ SYSTEM = Actor.system("test")
 UNSEEN = ""
 ABSENT = "not cosigned"  # could not check: the policy asks for a witness who has not cosigned what is there
 
-#                                    the log alone          a checkpoint kept     a witness            timestamps
+#                                    the log alone          a checkpoint kept     a witness            timestamps           the signer
 SEEN = {
-    "change one event":             ("altered event",       "rewritten history",  "altered event",     "altered event"),
-    "change one, chain made good":  ("rewritten history",   "rewritten history",  "rewritten history", "rewritten history"),
-    "all made good after it":       (UNSEEN,                "rewritten history",  ABSENT,              UNSEEN),
-    "delete the tail":              (UNSEEN,                "truncated tail",     "old checkpoint",    UNSEEN),
-    "delete an item's history":     (UNSEEN,                "rewritten history",  ABSENT,              UNSEEN),
-    "leave out an item's last":     ("rewritten history",   "rewritten history",  "rewritten history", "rewritten history"),
-    "swap two events":              ("rewritten history",   "rewritten history",  "rewritten history", "rewritten history"),
-    "insert a back-dated event":    ("clock ran backwards", "clock ran backwards", "back-dated event", "back-dated event"),
-    "fork":                         (UNSEEN,                "rewritten history",  ABSENT,              UNSEEN),
-    "replace the signing key":      ("wrong key",           "wrong key",          "wrong key",         "wrong key"),
-    "restore last week's backup":   (UNSEEN,                "truncated tail",     "old checkpoint",    UNSEEN),
-    "roll the clock back":          ("clock ran backwards", "clock ran backwards", "back-dated event", "back-dated event"),
-    "serve an old checkpoint":      (UNSEEN,                "missing checkpoint", "old checkpoint",    UNSEEN),
+    "change one event":             ("altered event",       "rewritten history",  "altered event",     "altered event",      "rewritten history"),
+    "change one, chain made good":  ("rewritten history",   "rewritten history",  "rewritten history", "rewritten history",  "rewritten history"),
+    "all made good after it":       (UNSEEN,                "rewritten history",  ABSENT,              UNSEEN,               "rewritten history"),
+    "delete the tail":              (UNSEEN,                "truncated tail",     "old checkpoint",    UNSEEN,               "truncated tail"),
+    "delete an item's history":     (UNSEEN,                "rewritten history",  ABSENT,              UNSEEN,               "rewritten history"),
+    "leave out an item's last":     ("rewritten history",   "rewritten history",  "rewritten history", "rewritten history",  "rewritten history"),
+    "swap two events":              ("rewritten history",   "rewritten history",  "rewritten history", "rewritten history",  "rewritten history"),
+    "insert a back-dated event":    ("clock ran backwards", "clock ran backwards", "back-dated event", "back-dated event",   "clock ran backwards"),
+    "fork":                         (UNSEEN,                "rewritten history",  ABSENT,              UNSEEN,               "rewritten history"),
+    "replace the signing key":      ("wrong key",           "wrong key",          "wrong key",         "wrong key",          "wrong key"),
+    "restore last week's backup":   (UNSEEN,                "truncated tail",     "old checkpoint",    UNSEEN,               "truncated tail"),
+    "roll the clock back":          ("clock ran backwards", "clock ran backwards", "back-dated event", "back-dated event",   "clock ran backwards"),
+    "serve an old checkpoint":      (UNSEEN,                "missing checkpoint", "old checkpoint",    UNSEEN,               "missing checkpoint"),
 }  # fmt: skip
 
 
@@ -85,6 +87,8 @@ def archive(at, instance, authority, witness, settings):
     happen(3)
     new = confirmed(publish(actor=SYSTEM), witness, authority, now)
     advance()
+    kept = last_signed.read()
+    settings.LAST_CHECKPOINT_FILE.unlink()  # the other views are those of a copy of the database
     rules = [f"log {key}" for key in keys_in_force().newest]
     rules += [f"witness w {witness.public}", "# greatest-age 86400", "quorum w", ""]
     return SimpleNamespace(
@@ -94,6 +98,7 @@ def archive(at, instance, authority, witness, settings):
         at=at,
         policy="\n".join(rules),
         certificates=authority.certificate,
+        kept=kept,
         instance=instance,
         settings=settings,
     )
@@ -293,15 +298,21 @@ def seen(archive, **options) -> set[str]:
 
 
 def views(archive) -> tuple[set[str], ...]:
-    """The log alone, with a checkpoint that was kept, with the witness's policy, with the authority's certificate."""
+    """The log alone, with a checkpoint that was kept, with the witness's policy, with the authority's certificate, with
+    what the signer keeps."""
     archive.settings.TIMESTAMP_CERTIFICATES = None
     three = (seen(archive), seen(archive, known=archive.new.note), seen(archive, policy=archive.policy))
     archive.settings.TIMESTAMP_CERTIFICATES = archive.certificates
-    return (*three, seen(archive))
+    four = (*three, seen(archive))
+    archive.settings.TIMESTAMP_CERTIFICATES = None
+    last_signed.keep(archive.kept)
+    five = (*four, seen(archive))
+    archive.settings.TIMESTAMP_CERTIFICATES = archive.certificates
+    return five
 
 
 def test_an_untouched_log_is_good_in_each_view(archive):
-    assert views(archive) == (set(), set(), set(), set())
+    assert views(archive) == (set(), set(), set(), set(), set())
     report = verify(policy=archive.policy, known=archive.new.note)
     assert report.answer == "good" and (report.cosignatures, report.timestamps) == (2, 1)
 
@@ -311,16 +322,38 @@ def test_attack(archive, name):
     ATTACKS[name](archive)
     found = views(archive)
     for view, expected, there in zip(
-        ("alone", "known", "witness", "timestamp"), SEEN[name], found, strict=True
+        ("alone", "known", "witness", "timestamp", "signer"), SEEN[name], found, strict=True
     ):
         assert (expected in there) if expected else (there == set()), (view, there)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "all made good after it",
+        "delete the tail",
+        "delete an item's history",
+        "fork",
+        "restore last week's backup",
+    ],
+)
+def test_nothing_more_is_signed_after(archive, name):
+    """The log does not continue what was signed last, so the signer signs no more."""
+    last_signed.keep(archive.kept)
+    with contextlib.suppress(Damaged):
+        ATTACKS[name](archive)
+    signed = Checkpoint.objects.count()
+    for force in (False, True):
+        with pytest.raises(Damaged, match="does not continue"):
+            publish(actor=SYSTEM, force=force)
+    assert Checkpoint.objects.count() == signed and last_signed.read() == archive.kept
 
 
 def test_six_attacks_are_seen_by_nobody_who_has_nothing_from_outside():
     assert ATTACKS.keys() == SEEN.keys()
     alone = [name for name, cells in SEEN.items() if cells[0] == UNSEEN]
     assert len(alone) == 6
-    assert all(cells[1] and cells[2] for cells in SEEN.values())
+    assert all(cells[1] and cells[2] and cells[4] for cells in SEEN.values())
 
 
 def test_the_table_stands_in_the_document():

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from archive.errors import MediaError, SandboxUnavailable
-from archive.media import sandbox, seccomp
+from archive.media import control_group, sandbox, seccomp
 from archive.media.sandbox import Limits, Stopped
 
 
@@ -107,6 +107,42 @@ def test_memory_of_many_processes_together_ends():
 def test_a_fork_bomb_ends():
     done = shell("bomb() { bomb | bomb & }; bomb; sleep 30", limits=Limits(wall_s=5))
     assert done.stopped in (Stopped.PROCESSES, Stopped.TIME)
+
+
+FORKS = """
+import os, time
+count = 0
+try:
+    while True:
+        if os.fork() == 0:
+            time.sleep(2)
+            os._exit(0)
+        count += 1
+except OSError:
+    print(count, flush=True)
+"""
+
+
+@pytest.mark.skipif(
+    os.geteuid() == 0 and control_group._parent() is None,
+    reason="root, and no control groups can be made here",
+)
+def test_the_kernel_holds_a_sandbox_to_its_number_of_processes():
+    """Not only our look from outside, which comes ten times a second."""
+    done = python(FORKS, limits=Limits(processes=24, wall_s=3))
+    assert done.ok and 10 < int(done.untrusted_stdout) <= 28
+
+
+@pytest.mark.skipif(control_group._parent() is None, reason="not root, or no control groups can be made here")
+def test_no_control_group_is_left_behind():
+    parent = control_group._parent()
+    before = set(parent.glob("amparo-*"))
+    assert shell("true").ok
+    assert set(parent.glob("amparo-*")) <= before
+    old = control_group.make(10)
+    os.utime(old, (0, 0))
+    control_group.remove(control_group.make(10))
+    assert not old.exists()
 
 
 def test_endless_output_is_cut():
