@@ -27,6 +27,7 @@ APPEND_ONLY = (
     "archive_note",
     "archive_decision",
     "archive_postponement",
+    "triage_answer",
     "evidence_bundlevolume",
     "evidence_consentoverride",
     "evidence_disclosurerecord",

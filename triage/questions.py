@@ -1,0 +1,163 @@
+"""A case's lines of inquiry: ask, close, answer; who answered what, as the learner and the estimates need it."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from archive import access, custody
+from archive.custody import Actor
+from archive.errors import BadInput, Conflict, NotAllowed
+from archive.models import Case, Decision, Item
+from triage.models import Answer, Question
+
+VALUES = tuple(value for value in Answer.Value.values if value != Answer.Value.WITHDRAWN)
+_SAYS = {
+    Decision.Value.RELEVANT: True,
+    Decision.Value.NOT_RELEVANT: False,
+    Answer.Value.YES: True,
+    Answer.Value.NO: False,
+}
+
+
+def main(case: Case) -> Question:
+    """The case's question 0: is it relevant to the case? Made when first asked for."""
+    found = Question.objects.filter(case=case, number=Question.MAIN).first()
+    if found is not None:
+        return found
+    try:
+        with transaction.atomic():
+            return custody.write(
+                Question(case=case, number=Question.MAIN, at=timezone.now()),
+                event="case.question_asked",
+                actor=Actor.system("triage"),
+            )
+    except IntegrityError:  # another process was first
+        return Question.objects.get(case=case, number=Question.MAIN)
+
+
+def asked(case: Case) -> list[Question]:
+    """The open questions of a case, question 0 first."""
+    main(case)
+    return list(Question.objects.filter(case=case, closed_at=None))
+
+
+def ask(*, case: Case, actor: Actor, text: str) -> Question:
+    """Add a question. Raises NotAllowed, BadInput, Conflict; then nothing was saved."""
+    _require_person(actor)
+    access.require(actor, "edit_criteria", case)
+    text = " ".join(text.split())
+    if not 1 <= len(text) <= 300:
+        raise BadInput("A question has 1 to 300 characters. Nothing was saved.")
+    main(case)
+    try:
+        with transaction.atomic(durable=True):
+            last = Question.objects.filter(case=case).aggregate(n=Max("number"))["n"]
+            return custody.write(
+                Question(case=case, number=last + 1, text=text, by=actor.user, at=timezone.now()),
+                event="case.question_asked",
+                actor=actor,
+            )
+    except IntegrityError as error:
+        raise Conflict(
+            "Somebody else asked a question at this moment. Nothing was saved: try again."
+        ) from error
+
+
+def close(*, question: Question, actor: Actor, reason: str = "") -> None:
+    """End a question: its answers stay. Raises NotAllowed, BadInput for question 0, Conflict when it is closed."""
+    _require_person(actor)
+    access.require(actor, "edit_criteria", question.case)
+    if question.number == Question.MAIN:
+        raise BadInput("The first question belongs to the case and stays open. Nothing was changed.")
+    with transaction.atomic(durable=True):
+        custody.change(
+            question,
+            event="case.question_closed",
+            actor=actor,
+            reason=reason,
+            expect={"closed_at": None},
+            closed_at=timezone.now(),
+        )
+
+
+def answer(
+    *, item: Item, question: Question, actor: Actor, value: str, reason: str = "", shown: dict[str, Any]
+) -> Answer:
+    """Record what a person answered; an earlier answer stays in the history. `shown`: what the screen showed.
+
+    Raises NotAllowed, BadInput, Conflict for a closed question.
+    """
+    _require_answerable(item, question, actor)
+    if value not in VALUES:
+        raise BadInput(f"An answer is one of {', '.join(VALUES)}. Nothing was saved.")
+    with transaction.atomic(durable=True):
+        return custody.write(
+            Answer(
+                item=item,
+                question=question,
+                value=value,
+                reason=reason.strip(),
+                by=actor.user,
+                at=timezone.now(),
+                shown=shown,
+            ),
+            event="item.answered",
+            actor=actor,
+        )
+
+
+def withdraw(*, answer: Answer, actor: Actor, reason: str = "") -> Answer:
+    """Take back one's own answer: a new record, nothing is erased. Raises NotAllowed, Conflict."""
+    _require_answerable(answer.item, answer.question, actor)
+    if answer.by_id != (actor.user and actor.user.pk):
+        raise NotAllowed("Only who gave an answer can take it back.")
+    if answer.value == Answer.Value.WITHDRAWN or Answer.objects.filter(withdraws=answer).exists():
+        raise Conflict("This answer was taken back already.")
+    with transaction.atomic(durable=True):
+        return custody.write(
+            Answer(
+                item=answer.item,
+                question=answer.question,
+                value=Answer.Value.WITHDRAWN,
+                reason=reason.strip(),
+                by=actor.user,
+                at=timezone.now(),
+                withdraws=answer,
+            ),
+            event="item.answered",
+            actor=actor,
+        )
+
+
+def in_force(question: Question, items: Iterable[UUID] | None = None) -> dict[UUID, str]:
+    """Item -> the value that counts, for items that have one; of all items, or of these."""
+    if question.number == Question.MAIN:
+        decided = Item.objects.filter(case_id=question.case_id, decision__isnull=False)
+        decided = decided if items is None else decided.filter(pk__in=list(items))
+        return dict(decided.values_list("pk", "decision__value"))
+    rows = Answer.objects.filter(question=question, withdrawn_by=None).exclude(value=Answer.Value.WITHDRAWN)
+    rows = rows if items is None else rows.filter(item__in=list(items))
+    return dict(rows.order_by("at", "pk").values_list("item_id", "value"))
+
+
+def labels(question: Question) -> dict[UUID, bool]:
+    """Item -> whether a person said yes. Who could not tell, or wants a second look, said neither."""
+    return {pk: _SAYS[value] for pk, value in in_force(question).items() if value in _SAYS}
+
+
+def _require_person(actor: Actor) -> None:
+    if not actor.signed_in or actor.user is None:
+        raise NotAllowed("Only a signed-in person can ask, close or answer a question.")
+
+
+def _require_answerable(item: Item, question: Question, actor: Actor) -> None:
+    _require_person(actor)
+    access.require(actor, "decide", item.case)
+    if question.case_id != item.case_id or question.number == Question.MAIN:
+        raise BadInput("This question is not one that the item can be answered under. Nothing was saved.")
+    if question.closed_at is not None:
+        raise Conflict("This question is closed; nothing was saved.")
