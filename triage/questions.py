@@ -1,16 +1,18 @@
 """A case's lines of inquiry: ask, close, answer; who answered what, as the learner and the estimates need it."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Count, Exists, Max, OuterRef, Q
 from django.utils import timezone
 
 from archive import access, custody
 from archive.custody import Actor
-from archive.errors import BadInput, Conflict, NotAllowed
+from archive.errors import BadInput, Conflict, NotAllowed, NotFound
 from archive.models import Case, Decision, Item
 from triage.models import Answer, Question
 
@@ -21,6 +23,20 @@ _SAYS = {
     Answer.Value.YES: True,
     Answer.Value.NO: False,
 }
+
+
+@dataclass(frozen=True)
+class Tally:
+    """In how many items people answered yes, no, or could not tell (a second look, escalated)."""
+
+    yes: int = 0
+    no: int = 0
+    unsure: int = 0
+
+    @property
+    def answered(self) -> int:
+        """Items with an answer in force."""
+        return self.yes + self.no + self.unsure
 
 
 def main(case: Case) -> Question:
@@ -43,6 +59,40 @@ def asked(case: Case) -> list[Question]:
     """The open questions of a case, question 0 first."""
     main(case)
     return list(Question.objects.filter(case=case, closed_at=None))
+
+
+def numbered(case: Case, number: int) -> Question:
+    """One question of a case, open or closed. Raises NotFound."""
+    if number == Question.MAIN:
+        return main(case)
+    found = Question.objects.filter(case=case, number=number).first()
+    if found is None:
+        raise NotFound("This case has no question of that number.")
+    return found
+
+
+def tally(case: Case) -> dict[int, Tally]:
+    """Question number -> in how many items people said yes, no, or neither. Two queries, whatever the case's size."""
+    by: dict[int, Counter[str]] = defaultdict(Counter)
+    decided = Item.objects.filter(case=case, decision__isnull=False).values("decision__value").order_by()
+    by[Question.MAIN].update(dict(decided.annotate(n=Count("pk")).values_list("decision__value", "n")))
+    standing = Answer.objects.filter(question__case=case, withdrawn_by=None).exclude(
+        value=Answer.Value.WITHDRAWN
+    )
+    newer = standing.filter(question=OuterRef("question"), item=OuterRef("item")).filter(
+        Q(at__gt=OuterRef("at")) | Q(at=OuterRef("at"), pk__gt=OuterRef("pk"))
+    )
+    newest = standing.filter(~Exists(newer)).values("question__number", "value").order_by()
+    for row in newest.annotate(n=Count("pk")):
+        by[row["question__number"]][row["value"]] += row["n"]
+    return {number: _tallied(said) for number, said in by.items()}
+
+
+def _tallied(said: Counter[str]) -> Tally:
+    parts = Counter({True: 0, False: 0, None: 0})
+    for value, n in said.items():
+        parts[_SAYS.get(value)] += n
+    return Tally(yes=parts[True], no=parts[False], unsure=parts[None])
 
 
 def ask(*, case: Case, actor: Actor, text: str) -> Question:

@@ -36,6 +36,7 @@ class Section:
 CASE = [
     ("case", _("Overview")),
     ("review", _("Review")),
+    ("questions", _("Questions")),
     ("library", _("Library")),
     ("sources", _("Sources")),
     ("bundles", _("Bundles")),

@@ -27,6 +27,7 @@ from archive.custody.publish import publish
 from archive.models import Blob, CaseGrant, Job, Rendition, Upload
 from evidence.models import Bundle, BundleVolume
 from tests import cast
+from triage import questions
 
 # Who may do what is one table, whatever the database.
 pytestmark = [pytest.mark.django_db, pytest.mark.embedded]
@@ -202,6 +203,9 @@ TABLE = [
     Try("review-item", "GET", CASE, EVERYONE, OF_ITEM),
     Try("review-decide", "POST", CASE, WORKS, OF_ITEM, {"value": "relevant"}),
     Try("review-postpone", "POST", CASE, WORKS, OF_ITEM, {"reason": "Ask Hala first"}),
+    Try("questions", "GET", CASE, EVERYONE, OF_CASE),
+    Try("questions", "POST", CASE, ORDERS, OF_CASE, {"text": "Does it show the bridge?"}),
+    Try("question-close", "POST", CASE, ORDERS, ("code", "number"), {"reason": "Answered"}),
     Try("criteria", "GET", CASE, EVERYONE, OF_CASE),
     Try("criteria", "POST", CASE, ORDERS, OF_CASE),
     # evidence
@@ -280,6 +284,7 @@ def world(settings) -> SimpleNamespace:
     annotate.tag(item=item, name="seen", actor=actor)
     annotate.note(item=item, text="bridge, a note of Quelimane", actor=actor)
     annotate.assign(item=item, to=guest, actor=actor)
+    questions.ask(case=case, actor=actor, text="Is the bridge of Quelimane seen?")
     asked, done, hold = _governed(case, item, actor)
     job = Job.objects.filter(case=case).first()
     Job.objects.filter(pk=job.pk).update(state="failed", finished_at=timezone.now())

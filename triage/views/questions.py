@@ -1,0 +1,152 @@
+"""A case's questions: what is asked, what people answered, and what the order of each rests on."""
+
+from dataclasses import dataclass
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_http_methods, require_POST
+
+from archive import access
+from archive.custody import Actor
+from archive.errors import BadInput, Conflict
+from archive.models import Case
+from archive.views import navigation
+from archive.views.cases import visible
+from triage import questions
+from triage.models import Question
+from triage.questions import Tally
+
+
+class AskForm(forms.Form):
+    """A further question."""
+
+    text = forms.CharField(
+        label=gettext_lazy("The question, as it can be answered by yes or no"),
+        max_length=300,
+        help_text=gettext_lazy(
+            "For example: does it show damage to a medical facility? It cannot be changed later, only closed."
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question as the screens list it."""
+
+    question: Question
+    words: str
+    said: Tally
+    rests_on: str
+    queue_url: str
+    rules_url: str
+    estimate_url: str
+    here: bool = False
+
+
+def of_case(case: Case, here: int | None = None, *, closed: bool = False) -> list[Asked]:
+    """The case's open questions (or all), question 0 first; `here` is the number of the one being looked at."""
+    open_ones, tallies = questions.asked(case), questions.tally(case)
+    rows = list(Question.objects.filter(case=case)) if closed else open_ones
+    return [
+        Asked(
+            question=row,
+            words=str(row),
+            said=(said := tallies.get(row.number, Tally())),
+            rests_on=rests_on(said),
+            queue_url=reverse("review", args=[case.code]) + within(row.number),
+            rules_url=reverse("criteria", args=[case.code]) + within(row.number),
+            estimate_url=_estimate(case, row.number),
+            here=row.number == here,
+        )
+        for row in rows
+    ]
+
+
+def within(number: int) -> str:
+    """The end of an address that keeps to a question."""
+    return f"?question={number}" if number != Question.MAIN else ""
+
+
+def number_of(text: str) -> int:
+    """The number of a question in an address; none means question 0. Raises BadInput."""
+    if text and not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise BadInput("A question is named by its number. Start again from the list of questions.")
+    return int(text or Question.MAIN)
+
+
+def rests_on(said: Tally) -> str:
+    """What the order of a question rests on, in words."""
+    if not said.yes:
+        return _("Rules only: nobody has said yes yet, so there is nothing to learn from.")
+    if not said.no:
+        return ngettext(
+            "Likeness to %(n)s item that people said yes to, and rules. It learns once somebody says no.",
+            "Likeness to %(n)s items that people said yes to, and rules. It learns once somebody says no.",
+            said.yes,
+        ) % {"n": f"{said.yes:,}"}
+    return _("Learned from %(yes)s yes and %(no)s no, and rules.") % {
+        "yes": f"{said.yes:,}",
+        "no": f"{said.no:,}",
+    }
+
+
+def _estimate(case: Case, number: int) -> str:
+    url = navigation.address("estimate", case.code)
+    return url + within(number) if url else ""
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def questions_page(request: HttpRequest, code: str) -> HttpResponse:
+    """All questions of a case; a POST asks a further one."""
+    case = visible(request, code)
+    form = AskForm(request.POST or None)
+    if request.method == "POST":
+        access.require(request.user, "edit_criteria", case)
+        if form.is_valid():
+            try:
+                questions.ask(case=case, actor=Actor.of(request), text=form.cleaned_data["text"])
+            except (BadInput, Conflict) as error:
+                form.add_error("text", error.sentence)
+            else:
+                messages.success(request, _("The question is open. Its order begins by the rules."))
+                return redirect("questions", case.code)
+    return _page(request, case, form, status=422 if request.method == "POST" else 200)
+
+
+@require_POST
+@login_required
+def close(request: HttpRequest, code: str, number: int) -> HttpResponse:
+    """End a question; its answers stay."""
+    case = visible(request, code)
+    access.require(request.user, "edit_criteria", case)
+    try:
+        questions.close(
+            question=questions.numbered(case, number),
+            actor=Actor.of(request),
+            reason=request.POST.get("reason", "")[:400],
+        )
+    except (BadInput, Conflict) as error:
+        messages.error(request, error.sentence)
+    else:
+        messages.success(request, _("The question is closed. Its answers stay."))
+    return redirect("questions", case.code)
+
+
+def _page(request: HttpRequest, case: Case, form: AskForm, *, status: int) -> HttpResponse:
+    rows = of_case(case, closed=True)
+    context = {
+        "case": case,
+        "here": "questions",
+        "open": [row for row in rows if row.question.closed_at is None],
+        "closed": [row for row in rows if row.question.closed_at is not None],
+        "form": form,
+        "may_edit": access.can(request.user, "edit_criteria", case),
+    }
+    return render(request, "triage/questions.html", context, status=status)
