@@ -1,7 +1,24 @@
 """What models said about items, what people asked and answered, and where each item stands in the order."""
 
+from triage.models.alerts import Alert, Destination, Subscription, Telling
 from triage.models.analyses import Analysis, Detection, Seen, Vector
+from triage.models.near import Fingerprint, Near
 from triage.models.order import Criteria, Standing
 from triage.models.questions import Answer, Question
 
-__all__ = ["Analysis", "Answer", "Criteria", "Detection", "Question", "Seen", "Standing", "Vector"]
+__all__ = [
+    "Alert",
+    "Analysis",
+    "Answer",
+    "Criteria",
+    "Destination",
+    "Detection",
+    "Fingerprint",
+    "Near",
+    "Question",
+    "Seen",
+    "Standing",
+    "Subscription",
+    "Telling",
+    "Vector",
+]
