@@ -88,7 +88,10 @@ def check_heads(
         heads.anchored += _outside(report, place, row, rules)
         heads.confirmed |= {sha256(one.line.encode()).hexdigest() for one in row.cosignatures.all()}
         heads.confirmed |= {sha256(bytes(one.response)).hexdigest() for one in row.timestamps.all()}
-    for place, note in ((KNOWN, known), (KEPT, _kept(report))):
+    kept = _kept(report)
+    if any(row.note == kept for row in rows):
+        kept = ""  # looked at above
+    for place, note in ((KNOWN, known), (KEPT, kept)):
         parsed = _checkpoint(report, place, note, chain, rules) if note else None
         if parsed:
             heads.signed.append((place, parsed.size, parsed.root))
