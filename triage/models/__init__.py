@@ -5,6 +5,7 @@ from triage.models.analyses import Analysis, Detection, Seen, Vector
 from triage.models.near import Fingerprint, Near
 from triage.models.order import Criteria, Standing
 from triage.models.questions import Answer, Question
+from triage.models.sampling import Doubt, Draw, SecondLook, SecondReading, SecondShare
 
 __all__ = [
     "Alert",
@@ -13,9 +14,14 @@ __all__ = [
     "Criteria",
     "Destination",
     "Detection",
+    "Doubt",
+    "Draw",
     "Fingerprint",
     "Near",
     "Question",
+    "SecondLook",
+    "SecondReading",
+    "SecondShare",
     "Seen",
     "Standing",
     "Subscription",
