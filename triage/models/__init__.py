@@ -1,7 +1,7 @@
 """What models said about items, what people asked and answered, and where each item stands in the order."""
 
 from triage.models.alerts import Alert, Destination, Subscription, Telling
-from triage.models.analyses import Analysis, Detection, Seen, Vector
+from triage.models.analyses import Analysis, Detection, ReadText, Seen, Tagged, Vector
 from triage.models.near import Fingerprint, Near
 from triage.models.order import Criteria, Standing
 from triage.models.questions import Answer, Question
@@ -19,12 +19,14 @@ __all__ = [
     "Fingerprint",
     "Near",
     "Question",
+    "ReadText",
     "SecondLook",
     "SecondReading",
     "SecondShare",
     "Seen",
     "Standing",
     "Subscription",
+    "Tagged",
     "Telling",
     "Vector",
 ]

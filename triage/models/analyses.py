@@ -15,6 +15,12 @@ class Analysis(OfItem):
     class Task(models.TextChoices):
         DETECT = "detect", _("objects")
         FACE = "face", _("faces, counted")
+        CLASSIFY = "classify", _("tags of scenes and objects")
+        EMBED = "embed", _("likeness to other pictures")
+        TEXT = "text", _("text in pictures")
+        CLIP = "clip", _("activities in clips")
+        ANOMALY = "anomaly", _("unusual within the case")
+        INDICATOR = "indicator", _("indicators of generated or changed media")
 
     recorded = (
         "item",
@@ -50,7 +56,7 @@ class Analysis(OfItem):
     looked_at_ms = models.JSONField(default=list, blank=True)
     found = models.PositiveIntegerField()
     truncated = models.BooleanField(default=False)
-    # SHA-256 of the canonical detections: see triage.results.
+    # SHA-256 of the canonical result: see triage.results.
     result_sha256 = models.CharField(max_length=64)
 
     class Meta:
@@ -91,6 +97,37 @@ class Seen(models.Model):
         indexes = [models.Index(fields=["case", "label"], name="seen_by_class")]
 
 
+class Tagged(models.Model):
+    """A suggestion of a model about a whole frame, or a span of a video. Its analysis's event covers it by result_sha256."""
+
+    analysis = models.ForeignKey(Analysis, on_delete=models.PROTECT, related_name="tags")
+    at_ms = models.PositiveBigIntegerField()
+    # The end of the span that it is about; None: one frame
+    until_ms = models.PositiveBigIntegerField(null=True)
+    label = models.CharField(max_length=60)
+    # 0 to 1 as the model gives it, not calibrated
+    confidence = models.DecimalField(max_digits=5, decimal_places=4)
+
+    class Meta:
+        ordering = ["at_ms", "pk"]
+
+
+class ReadText(models.Model):
+    """Words that may stand in a frame, as an engine read them. Its analysis's event covers it by result_sha256."""
+
+    analysis = models.ForeignKey(Analysis, on_delete=models.PROTECT, related_name="words")
+    at_ms = models.PositiveBigIntegerField()
+    text = models.CharField(max_length=500)
+    confidence = models.DecimalField(max_digits=5, decimal_places=4)
+    x = models.DecimalField(max_digits=6, decimal_places=5)
+    y = models.DecimalField(max_digits=6, decimal_places=5)
+    width = models.DecimalField(max_digits=6, decimal_places=5)
+    height = models.DecimalField(max_digits=6, decimal_places=5)
+
+    class Meta:
+        ordering = ["at_ms", "pk"]
+
+
 class Vector(models.Model):
     """What one embedder made of a picture, or of one frame of a video. Its analysis's event covers it by result_sha256.
 
@@ -101,7 +138,11 @@ class Vector(models.Model):
     at_ms = models.PositiveBigIntegerField()
     # Little-endian 16-bit floats of length 1 (as many as the embedder's width)
     values = models.BinaryField()
+    # It stands for the item: a picture's only one, or the mean of a video's frames (which has at_ms 0)
+    whole = models.BooleanField(default=False)
 
     class Meta:
         ordering = ["at_ms", "pk"]
-        constraints = [models.UniqueConstraint(fields=["analysis", "at_ms"], name="vector_once_per_frame")]
+        constraints = [
+            models.UniqueConstraint(fields=["analysis", "at_ms", "whole"], name="vector_once_per_frame")
+        ]
