@@ -78,7 +78,14 @@ def job(
 # --- asking for work --------------------------------------------------------------------------------------------
 
 
-def enqueue(name: str, *, subject: Any = None, once: bool = False, payload: dict | None = None) -> Any:
+def enqueue(
+    name: str,
+    *,
+    subject: Any = None,
+    once: bool = False,
+    payload: dict | None = None,
+    not_before: datetime | None = None,
+) -> Any:
     """Add a job in the caller's transaction. With `once`, an unfinished job for the same subject is enough.
 
     Returns the job, or None when one was already there.
@@ -87,6 +94,7 @@ def enqueue(name: str, *, subject: Any = None, once: bool = False, payload: dict
 
     kind = KINDS[name]
     row = _row(kind, subject, timezone.now(), once=once, payload=payload)
+    row.run_after = max(row.run_after, not_before) if not_before else row.run_after
     if once:
         Job.objects.bulk_create([row], ignore_conflicts=True)
         row = Job.objects.filter(pk=row.pk).first()

@@ -4,6 +4,7 @@ Embedded defaults need no variable at all: SQLite, a local vault and a file brok
 Secrets are taken from NAME or from a file named in NAME_FILE. docs/install.md lists every variable.
 """
 
+import ipaddress
 import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -56,6 +57,14 @@ def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise ImproperlyConfigured(f"{name}={value!r} is unknown: use one of {', '.join(allowed)}.")
     return value
+
+
+def networks(name: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Read networks such as 10.0.0.0/8, parted by commas or spaces."""
+    try:
+        return tuple(ipaddress.ip_network(one) for one in text(name).replace(",", " ").split())
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}. Write networks such as 10.1.0.0/16.") from error
 
 
 # Where this instance lives
@@ -120,6 +129,9 @@ MODEL_MIRROR = text("MODEL_MIRROR")
 PUBLISH_MINUTES = number("AMPARO_PUBLISH_MINUTES", 5) or 5
 ALARM_RECIPIENTS = [address for address in text("AMPARO_ALARM_EMAIL").replace(" ", "").split(",") if address]
 METRICS_TOKEN = text("AMPARO_METRICS_TOKEN")
+# Alerts about items may leave by webhook only where this says so, and to private networks only where it names them
+WEBHOOKS = flag("AMPARO_WEBHOOKS")
+WEBHOOK_NETWORKS = networks("AMPARO_WEBHOOK_NETWORKS")
 _mail = urlsplit(text("AMPARO_SMTP") or "smtp://localhost")
 _MAIL_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 if _mail.scheme not in _MAIL_PORTS or not _mail.hostname:
