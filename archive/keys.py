@@ -30,9 +30,9 @@ GROUPS: dict[str, str | Promise] = {
 }
 
 KEYS: dict[str, Key] = {
-    "relevant": Key("1", "Digit1", "decide", _("Relevant")),
-    "not_relevant": Key("2", "Digit2", "decide", _("Not relevant")),
-    "second_look": Key("3", "Digit3", "decide", _("Second look")),
+    "relevant": Key("1", "Digit1", "decide", _("Relevant; yes")),
+    "not_relevant": Key("2", "Digit2", "decide", _("Not relevant; no")),
+    "second_look": Key("3", "Digit3", "decide", _("Second look; cannot tell")),
     "escalate": Key("4", "Digit4", "decide", _("Escalate")),
     "reason": Key("R", "KeyR", "decide", _("Write a reason")),
     "undo": Key("U", "KeyU", "decide", _("Undo the last decision")),
@@ -41,6 +41,7 @@ KEYS: dict[str, Key] = {
     "boxes": Key("B", "KeyB", "look", _("Boxes on or off")),
     "note": Key("N", "KeyN", "look", _("Write a note")),
     "tag": Key("T", "KeyT", "look", _("Add a tag")),
+    "example": Key("G", "KeyG", "look", _("Give it as an example")),
     "open": Key("O", "KeyO", "look", _("Open everything about this item")),
     "play": Key("K", "KeyK", "play", _("Play or pause")),
     "frame_back": Key(",", "Comma", "play", _("One frame back")),
@@ -67,6 +68,7 @@ KEYS: dict[str, Key] = {
     "nudge_larger": Key("+", "NumpadAdd", "redact", _("Make the box larger")),
     "nudge_smaller": Key("-", "Minus", "redact", _("Make the box smaller")),
     "next": Key("J", "KeyJ", "go", _("Next")),
+    "question": Key("Q", "KeyQ", "go", _("The next question")),
     "search": Key("/", "Slash", "go", _("Search")),
     "keys": Key("?", "Slash", "go", _("All keys"), shift=True),
 }

@@ -194,6 +194,27 @@ def in_force(question: Question, items: Iterable[UUID] | None = None) -> dict[UU
     return dict(rows.order_by("at", "pk").values_list("item_id", "value"))
 
 
+def answers(item: Item, question: Question) -> list[Answer]:
+    """An item's answers to a question and their withdrawals, the newest first, each knowing whether it is in force."""
+    rows = list(
+        Answer.objects.filter(item=item, question=question).select_related("by").order_by("-at", "-pk")
+    )
+    taken_back = {row.withdraws_id for row in rows}
+    counts = next(
+        (row for row in rows if row.value != Answer.Value.WITHDRAWN and row.pk not in taken_back), None
+    )
+    for row in rows:
+        row.in_force = row is counts
+    return rows
+
+
+def last_by(actor: Actor, question: Question) -> Answer | None:
+    """The person's latest answer to a question that is not taken back: what 'undo' would take back."""
+    mine = Answer.objects.filter(by=actor.user, question=question, withdrawn_by=None)
+    mine = mine.exclude(value=Answer.Value.WITHDRAWN).select_related("item__case", "question")
+    return mine.order_by("-at", "-pk").first()
+
+
 def labels(question: Question) -> dict[UUID, bool]:
     """Item -> whether a person said yes. Who could not tell, or wants a second look, said neither."""
     return {pk: _SAYS[value] for pk, value in in_force(question).items() if value in _SAYS}

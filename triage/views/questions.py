@@ -61,7 +61,7 @@ def of_case(case: Case, here: int | None = None, *, closed: bool = False) -> lis
             rests_on=rests_on(said),
             queue_url=reverse("review", args=[case.code]) + within(row.number),
             rules_url=reverse("criteria", args=[case.code]) + within(row.number),
-            estimate_url=_estimate(case, row.number),
+            estimate_url=estimate_url(case, row.number),
             here=row.number == here,
         )
         for row in rows
@@ -96,7 +96,7 @@ def rests_on(said: Tally) -> str:
     }
 
 
-def _estimate(case: Case, number: int) -> str:
+def estimate_url(case: Case, number: int) -> str:
     url = navigation.address("estimate", case.code)
     return url + within(number) if url else ""
 
