@@ -3,7 +3,16 @@
 from triage.models.alerts import Alert, Destination, Subscription, Telling
 from triage.models.analyses import Analysis, Detection, ReadText, Seen, Tagged, Vector
 from triage.models.near import Fingerprint, Near
-from triage.models.order import Criteria, Standing
+from triage.models.order import (
+    Column,
+    Criteria,
+    Example,
+    ExampleVector,
+    Known,
+    Ordering,
+    Ranking,
+    Standing,
+)
 from triage.models.questions import Answer, Question
 from triage.models.sampling import Doubt, Draw, SecondLook, SecondReading, SecondShare
 
@@ -11,14 +20,20 @@ __all__ = [
     "Alert",
     "Analysis",
     "Answer",
+    "Column",
     "Criteria",
     "Destination",
     "Detection",
     "Doubt",
     "Draw",
+    "Example",
+    "ExampleVector",
     "Fingerprint",
+    "Known",
     "Near",
+    "Ordering",
     "Question",
+    "Ranking",
     "ReadText",
     "SecondLook",
     "SecondReading",
