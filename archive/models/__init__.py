@@ -21,6 +21,7 @@ from archive.models.log import (
 from archive.models.people import SignInLink, User
 from archive.models.retention import Disposal, DisposalItem, Hold
 from archive.models.review import Assignment, Decision, ItemTag, Note, Postponement, Tag
+from archive.models.search import Words
 from archive.models.work import Alarm, Duty, Job, Upload, UploadPart, WorkerBeat
 
 __all__ = [
@@ -64,5 +65,6 @@ __all__ = [
     "Upload",
     "UploadPart",
     "User",
+    "Words",
     "WorkerBeat",
 ]
