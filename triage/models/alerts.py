@@ -70,7 +70,7 @@ class Subscription(Custodial):
         "ended_because",
     )
     private = ("name",)
-    derived = ("id", "checked_at")
+    derived = ("id",)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     case = models.ForeignKey(Case, on_delete=models.PROTECT, related_name="+")
@@ -89,8 +89,6 @@ class Subscription(Custodial):
     at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
     ended_because = models.CharField(max_length=8, choices=Ended, blank=True)
-    # Items scored before this moment have been compared with a rule
-    checked_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["case", "at"]
