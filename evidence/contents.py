@@ -22,8 +22,8 @@ from evidence import bag, redaction
 from evidence.disclosure import WITHHELD, Disclosure
 from evidence.models import Bundle
 from evidence.proofs import Custody, Lines
-from triage.models import Detection
-from triage.results import Found, canonical_result
+from triage import stored
+from triage.models import Analysis
 
 CHUNK = 100
 MAX_LINE = 15 * 2**20  # bytes; verifiers read lines of at most 16 MiB
@@ -435,9 +435,7 @@ def _decision(item: Item, event: Event) -> dict[str, Any]:
 def _run(item: Item, event: Event) -> dict[str, Any]:
     """One model's look at the item. Raises Damaged when its detections are no longer those that were recorded."""
     values = event.values()
-    rows = Detection.objects.filter(analysis_id=event.body["payload"]["id"])
-    found = [Found(d.at_ms, d.label, d.confidence, (d.x, d.y, d.width, d.height)) for d in rows]
-    result = canonical_result(found)
+    result = stored.of(Analysis.objects.get(pk=event.body["payload"]["id"])).canonical
     if hashlib.sha256(result).hexdigest() != values["result_sha256"]:
         raise Damaged(
             f"The stored suggestions for item {item.pk} are not those that its event {event.body['number']} recorded. "

@@ -19,15 +19,16 @@ from django.utils import timezone
 
 from archive import access, custody, jobs, vault
 from archive.custody import Actor
+from archive.custody.batch import Batch
 from archive.custody.canonical import canonical
 from archive.jobs import job
 from archive.media.probe import Condition
 from archive.models import Case, Item, Job
-from triage import analysers, registry, results, scoring, standing
+from triage import analysers, registry, results, scoring, standing, stored
 from triage.analysers.base import Analyser
-from triage.models import Analysis, Criteria, Detection, Standing
+from triage.models import Analysis, Criteria, Standing
 from triage.registry import ModelEntry
-from triage.results import Found, Looked
+from triage.results import Looked
 from triage.runtimes.decode import Sampling
 from triage.runtimes.process import ModelProcess, Outcome, Work
 
@@ -61,9 +62,8 @@ def recipe_of(analyser: Analyser, sampling: Sampling, versions: dict[str, str]) 
     if analyser.entry:
         parameters["files"] = {file.name: file.sha256 for file in analyser.entry.files}
         return Recipe(analyser, analyser.entry.name, analyser.entry.sha256, parameters)
-    return Recipe(
-        analyser, f"{analyser.built_in}, OpenCV {versions.get('opencv', '')}".strip(), "", parameters
-    )
+    model = ", ".join(filter(None, (analyser.built_in, analyser.library(versions))))
+    return Recipe(analyser, model, "", parameters)
 
 
 # --- the model process of this worker -------------------------------------------------------------------------
@@ -169,9 +169,10 @@ def _keep(
         try:
             with transaction.atomic(durable=True):
                 have = set(Analysis.objects.filter(item=item).values_list("recipe", flat=True))
-                for one, recipe in zip(looked, recipes, strict=True):
-                    if recipe.sha256 not in have:
-                        _store(item, one, recipe, started_at, finished_at)
+                pairs = zip(looked, recipes, strict=True)
+                fresh = [(one, recipe) for one, recipe in pairs if recipe.sha256 not in have]
+                if fresh:
+                    _store(item, fresh, started_at, finished_at)
                 frames = None if have else {item.pk: results.by_frame(looked)}
                 facts = standing.facts_of([item], frames)[item.pk]
                 standing.place(item, standing.rules_of(item.case), facts)
@@ -182,46 +183,40 @@ def _keep(
                 raise
 
 
-def _store(item: Item, one: Looked, recipe: Recipe, started_at: datetime, finished_at: datetime) -> None:
-    """One analyser's result, with its event."""
-    analysis = custody.write(
-        Analysis(
-            item=item,
-            task=recipe.analyser.task,
-            analyser=recipe.analyser.name,
-            version=recipe.analyser.version,
-            model=recipe.model,
-            weights_sha256=recipe.weights_sha256,
-            parameters=recipe.parameters,
-            recipe=recipe.sha256,
-            started_at=started_at,
-            finished_at=finished_at,
-            frames=len(one.at_ms),
-            looked_at_ms=list(one.at_ms),
-            found=len(one.found),
-            truncated=one.truncated,
-            result_sha256=results.result_sha256(one.found),
-        ),
-        event="item.analysed",
-        actor=Actor.system("worker"),
-        also={"original": item.sha256},
-    )
-    Detection.objects.bulk_create(
-        [
-            Detection(
-                analysis=analysis,
-                at_ms=found.at_ms,
-                label=found.label,
-                confidence=found.score,
-                x=found.box[0],
-                y=found.box[1],
-                width=found.box[2],
-                height=found.box[3],
-            )
-            for found in one.found
-        ],
-        batch_size=1000,
-    )
+def _store(
+    item: Item,
+    looked: list[tuple[Looked, Recipe]],
+    started_at: datetime,
+    finished_at: datetime,
+) -> None:
+    """The analysers' results, each with its event."""
+    log, rows = Batch(Actor.system("worker")), []
+    for one, recipe in looked:
+        analysis = log.write(
+            Analysis(
+                item=item,
+                task=recipe.analyser.task,
+                analyser=recipe.analyser.name,
+                version=recipe.analyser.version,
+                model=recipe.model,
+                weights_sha256=recipe.weights_sha256,
+                parameters=recipe.parameters,
+                recipe=recipe.sha256,
+                started_at=started_at,
+                finished_at=finished_at,
+                frames=len(one.at_ms),
+                looked_at_ms=list(one.at_ms),
+                found=one.count,
+                truncated=one.truncated,
+                result_sha256=one.sha256,
+            ),
+            event="item.analysed",
+            also={"original": item.sha256},
+        )
+        rows.append((analysis, one))
+    log.append()
+    for analysis, one in rows:
+        stored.put(analysis, one)
 
 
 def _stand(row: Job, state: str, note: str) -> None:
@@ -317,21 +312,13 @@ def rescore(row: Job, case: Case) -> None:
 
 
 def faults(case: Case | None = None) -> Iterator[tuple[Analysis, str]]:
-    """Analyses whose stored detections are not those that the custody log vouches for, and what is wrong."""
+    """Analyses whose stored results are not those that the custody log vouches for, and what is wrong."""
     rows = Analysis.objects.select_related("item__case").order_by("pk")
     if case is not None:
         rows = rows.filter(item__case=case)
     for analysis in rows.iterator(chunk_size=200):
-        found = stored(analysis)
-        if len(found) != analysis.found:
-            yield analysis, f"it has {len(found)} detections; the log says {analysis.found}"
-        elif results.result_sha256(found) != analysis.result_sha256:
-            yield analysis, "its detections do not have the hash that the log says"
-
-
-def stored(analysis: Analysis) -> list[Found]:
-    """An analysis's detections as they are stored, in the form that its hash covers."""
-    rows = analysis.detections.order_by("pk").values_list(
-        "at_ms", "label", "confidence", "x", "y", "width", "height"
-    )
-    return [Found(at_ms, label, confidence, (x, y, w, h)) for at_ms, label, confidence, x, y, w, h in rows]
+        kept = stored.of(analysis)
+        if kept.count != analysis.found:
+            yield analysis, f"it has {kept.count} results; the log says {analysis.found}"
+        elif kept.sha256 != analysis.result_sha256:
+            yield analysis, "its results do not have the hash that the log says"

@@ -125,26 +125,37 @@ def is_installed(entry: ModelEntry, root: Path | None = None) -> bool:
         return False
 
 
+# Of these tasks one model runs; of any other every installed one (triage.analysers.base.ONE_RUNS).
+ONE_RUNS = ("detect", "face")
+
+
 def in_use(root: Path | None = None) -> list[ModelEntry]:
-    """The models that the pipeline runs now: the first installed one of each task that is in use."""
-    chosen: dict[str, ModelEntry] = {}
+    """The models that the pipeline runs now: every installed one that is in use, of ONE_RUNS the first of each task."""
+    chosen: list[ModelEntry] = []
     for entry in models().values():
-        if entry.stage == IN_USE and entry.task not in chosen and is_installed(entry, root):
-            chosen[entry.task] = entry
-    return list(chosen.values())
+        first = entry.task not in ONE_RUNS or all(other.task != entry.task for other in chosen)
+        if entry.stage == IN_USE and first and is_installed(entry, root):
+            chosen.append(entry)
+    return chosen
 
 
 def notice() -> str:
-    """A plain sentence for screens and exports where weights are missing; empty when all in use are installed."""
-    have = {entry.task for entry in in_use()}
-    wanted = {entry.task for entry in models().values() if entry.stage == IN_USE}
+    """Plain sentences for screens and exports where weights are missing; empty when all in use are installed."""
+    have = in_use()
+    tasks = {entry.task for entry in have}
+    wanted = [entry for entry in models().values() if entry.stage == IN_USE]
     if not have:
         return "No model weights installed: only OpenCV's built-in people and face detectors ran."
-    if "detect" in wanted - have:
-        return "No object detector's weights installed: of objects, only people were looked for, by OpenCV's HOG."
-    if "face" in wanted - have:
-        return "No face detector's weights installed: faces were counted by OpenCV's built-in cascade."
-    return ""
+    said = []
+    if "detect" not in tasks:
+        said.append(
+            "No object detector's weights installed: of objects, only people were looked for, by OpenCV's HOG."
+        )
+    if "face" not in tasks:
+        said.append("No face detector's weights installed: faces were counted by OpenCV's built-in cascade.")
+    if missing := [entry.title for entry in wanted if entry.task not in ONE_RUNS and entry not in have]:
+        said.append(f"Not installed, so not run: {'; '.join(missing)}.")
+    return " ".join(said)
 
 
 # --- installing -------------------------------------------------------------------------------------------

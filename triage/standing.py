@@ -18,6 +18,7 @@ from django.utils import timezone
 from archive.models import Case, Claim, Decision, Finding, Item, Postponement
 from triage import scoring
 from triage.models import Analysis, Criteria, Detection, Seen, Standing
+from triage.registry import ONE_RUNS
 
 CHUNK = 500
 Band, State = Standing.Band, Standing.State
@@ -101,10 +102,14 @@ def facts_of(items: Iterable[Item], frames: dict[UUID, Frames] | None = None) ->
 
 
 def current_analyses(ids: Iterable[UUID]) -> dict[UUID, dict[str, Analysis]]:
-    """For each item the newest analysis of each task: those whose suggestions count and are shown."""
+    """For each item the newest analyses: those whose suggestions count and are shown.
+
+    Under the name of its task for a task that one analyser does, else under the analyser's.
+    """
     newest: dict[UUID, dict[str, Analysis]] = defaultdict(dict)
     for analysis in Analysis.objects.filter(item_id__in=list(ids)).order_by("finished_at", "pk"):
-        newest[analysis.item_id][analysis.task] = analysis
+        key = analysis.task if analysis.task in ONE_RUNS else analysis.analyser
+        newest[analysis.item_id][key] = analysis
     return dict(newest)
 
 

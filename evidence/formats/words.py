@@ -67,9 +67,9 @@ def statement(row: dict[str, Any]) -> str:
 
 
 def summary(result: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Detections by class: how many, in how many frames, and the highest score."""
+    """Detections and tags by class: how many, in how many frames, and the highest score."""
     classes: dict[str, list[dict]] = {}
-    for row in result:
+    for row in (row for row in result if "label" in row):
         classes.setdefault(row["label"], []).append(row)
     return [
         {

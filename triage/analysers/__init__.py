@@ -1,6 +1,34 @@
 """Analysers by name. One file and one line here adds one; tests/contracts/test_analysers.py runs on each."""
 
 from triage.analysers import detect_opencv, detect_yolo, faces_yunet  # noqa: F401  each registers itself
-from triage.analysers.base import Analyser, Detection, FrameBatch, Frames, Task, plan, registered
+from triage.analysers.base import (
+    About,
+    Analyser,
+    Detection,
+    FrameBatch,
+    Frames,
+    Result,
+    Span,
+    Tag,
+    Task,
+    Text,
+    Vector,
+    plan,
+    registered,
+)
 
-__all__ = ["Analyser", "Detection", "FrameBatch", "Frames", "Task", "plan", "registered"]
+__all__ = [
+    "About",
+    "Analyser",
+    "Detection",
+    "FrameBatch",
+    "Frames",
+    "Result",
+    "Span",
+    "Tag",
+    "Task",
+    "Text",
+    "Vector",
+    "plan",
+    "registered",
+]

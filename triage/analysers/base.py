@@ -1,11 +1,12 @@
-"""What an analyser is. It gets frames and gives detections; it touches no database, file or network."""
+"""What an analyser is. It gets frames and says what it takes them for; it touches no database, file or network."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from triage.registry import ModelEntry
+from triage.registry import ONE_RUNS, ModelEntry
 
 if TYPE_CHECKING:
     import numpy
@@ -14,17 +15,27 @@ if TYPE_CHECKING:
 
 
 class Task(StrEnum):
-    """What an analyser looks for. For each task the pipeline runs one analyser."""
+    """What an analyser does. Of DETECT and FACE one analyser runs; of the others every one that can."""
 
     DETECT = "detect"
     FACE = "face"
+    CLASSIFY = "classify"
+    EMBED = "embed"
+    TEXT = "text"
+    CLIP = "clip"
+    ANOMALY = "anomaly"
+    INDICATOR = "indicator"
 
 
 @dataclass(frozen=True)
 class Frames:
-    """What an analyser wants to be given: 8-bit BGR, the longer side at most `side` pixels (0: as decoded)."""
+    """What an analyser wants to be given: 8-bit BGR, the longer side at most `side` pixels (0: as decoded).
+
+    At most so many frames of one item as `most` says (0: all that are sampled), evenly spread.
+    """
 
     side: int = 0
+    most: int = 0
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,21 @@ class FrameBatch:
 
     pixels: Sequence["numpy.ndarray[Any, Any]"]
     at_ms: Sequence[int]
+    _made: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What several analysers need of these frames (a smaller copy, one network's outputs), made by the first."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of an item before its first frame: "image" or "video", and what the archive read in its metadata."""
+
+    kind: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,19 +70,74 @@ class Detection:
     box: tuple[float, float, float, float]
 
 
-class Analyser:
-    """One way of looking at frames. Subclass it, set the class attributes, and put @register above.
+@dataclass(frozen=True)
+class Tag:
+    """A suggestion about a whole frame or a whole item. `score` is 0 to 1 and uncalibrated."""
 
-    `weights` names a registered model, or is empty for what works with none; `built_in` says by which library then.
-    An analyser with weights goes before one without.
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Text:
+    """Words that may stand in a frame, as an engine read them. `score` and `box` as those of a detection."""
+
+    text: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Vector:
+    """A direction that stands for a frame: little-endian 16-bit floats of length 1, as many as `width` says."""
+
+    values: bytes
+
+    @classmethod
+    def of(cls, numbers: "numpy.ndarray[Any, Any]") -> "Vector":
+        """These numbers brought to length 1. Raises ValueError where they have no direction."""
+        import numpy
+
+        wide = numpy.asarray(numbers, numpy.float64).ravel()
+        length = float(numpy.linalg.norm(wide))
+        if not 0 < length < float("inf"):
+            raise ValueError("these numbers have no direction")
+        return cls((wide / length).astype("<f2").tobytes())
+
+
+@dataclass(frozen=True)
+class Span:
+    """A tag for a part of an item: from `at_ms` to `until_ms`."""
+
+    at_ms: int
+    until_ms: int
+    tag: Tag
+
+
+Result = Detection | Tag | Text | Vector
+
+
+class Analyser:
+    """One way of looking at items. Subclass it, set the class attributes, and put @register above.
+
+    `weights` names a registered model, or is empty for what works with none; `built_in` says by which library then,
+    and `licence` under which licence that is. An analyser with weights goes before one without.
+
+    For each item: `begin` once, `analyse` for each batch of its frames in order (not at all where `takes` is None),
+    `end` once. An item that fails is not ended: the next `begin` forgets it.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
     task: ClassVar[Task]
-    takes: ClassVar[Frames] = Frames()
+    takes: ClassVar[Frames | None] = Frames()
     weights: ClassVar[str] = ""
     built_in: ClassVar[str] = ""
+    licence: str = ""
+    # How many numbers its vectors have; 0 for what gives none
+    width: ClassVar[int] = 0
+    # Where its code lies, for what does not come with Amparo: opened in the confined process only
+    package: ClassVar[Path | None] = None
     # Without weights these are the class's own; with weights they are the registered model's.
     classes: tuple[str, ...] = ()
     thresholds: dict[str, str]
@@ -66,14 +147,18 @@ class Analyser:
             raise ValueError(f"{self.name}: weights are given exactly where they are asked for")
         self.entry = entry
         if entry:
-            self.classes = entry.classes
+            self.classes = () if self.task is Task.EMBED else entry.classes
             self.thresholds = {name: str(value) for name, value in entry.thresholds.items()}
+            self.licence = entry.licence
 
     @property
     def parameters(self) -> dict[str, str]:
         """What else determines the result, as text: thresholds and frame size."""
         size = {"input_size": str(self.entry.input_size)} if self.entry else {}
-        return {**self.thresholds, **size, "frame_side": str(self.takes.side or "as decoded")}
+        if self.takes is None:
+            return {**self.thresholds, **size}
+        most = {"frames_at_most": str(self.takes.most)} if self.takes.most else {}
+        return {**self.thresholds, **size, **most, "frame_side": str(self.takes.side or "as decoded")}
 
     @property
     def model(self) -> ModelEntry:
@@ -82,13 +167,24 @@ class Analyser:
             raise ValueError(f"{self.name} runs without weights")
         return self.entry
 
+    def library(self, versions: Mapping[str, str]) -> str:
+        """The library that it comes inside, with its version out of those of the model process; for `built_in` only."""
+        return ""
+
     def open(self, runtime: "Runtime") -> None:
         """Get ready, once. Raises ModelUnavailable."""
         raise NotImplementedError
 
-    def analyse(self, frames: FrameBatch) -> list[list[Detection]]:
+    def begin(self, item: About) -> None:
+        """A new item comes. What was remembered of the one before is forgotten here."""
+
+    def analyse(self, frames: FrameBatch) -> Sequence[Sequence[Result]]:
         """One list for each frame, in order; an empty list says that nothing was found, not that nothing is there."""
         raise NotImplementedError
+
+    def end(self) -> Sequence[Tag | Span]:
+        """What it says of the item as a whole, or of parts of it, once it was given every frame."""
+        return []
 
 
 _registered: dict[str, type[Analyser]] = {}
@@ -108,10 +204,14 @@ def registered() -> dict[str, type[Analyser]]:
 
 
 def plan(installed: Iterable[ModelEntry]) -> list[Analyser]:
-    """The analysers to run with these models: one for each task, one with weights before one without."""
+    """The analysers to run with these models: one for DETECT and one for FACE, every one that can for other tasks.
+
+    One with weights goes before one without.
+    """
     entries = {entry.name: entry for entry in installed}
-    chosen: dict[Task, Analyser] = {}
-    for cls in sorted(_registered.values(), key=lambda cls: (not cls.weights, cls.name)):
-        if cls.task not in chosen and (not cls.weights or cls.weights in entries):
-            chosen[cls.task] = cls(entries.get(cls.weights))
-    return [chosen[task] for task in Task if task in chosen]
+    able = [cls for cls in registered().values() if not cls.weights or cls.weights in entries]
+    chosen: list[Analyser] = []
+    for cls in sorted(able, key=lambda cls: ([*Task].index(cls.task), not cls.weights, cls.name)):
+        if cls.task not in ONE_RUNS or all(other.task is not cls.task for other in chosen):
+            chosen.append(cls(entries.get(cls.weights)))
+    return chosen

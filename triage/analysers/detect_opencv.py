@@ -1,6 +1,7 @@
 """People and faces by what comes inside OpenCV: works with no weights at all, and finds less than a trained model."""
 
 import math
+from collections.abc import Mapping
 
 from triage.analysers.base import Analyser, Detection, FrameBatch, Frames, Task, register
 from triage.runtimes.base import Runtime
@@ -13,8 +14,13 @@ class PeopleHog(Analyser):
     name, version, task = "opencv-people", 1, Task.DETECT
     takes = Frames(side=800)
     built_in = "OpenCV HOG people detector"
+    licence = "Apache-2.0"
     classes = ("person",)
     thresholds = {"score": "0.60", "overlap": "0.40"}
+
+    def library(self, versions: Mapping[str, str]) -> str:
+        """OpenCV, by its version."""
+        return f"OpenCV {versions.get('opencv', '')}".strip()
 
     def open(self, runtime: Runtime) -> None:
         """Take the detector out of the library."""
@@ -45,8 +51,13 @@ class FacesHaar(Analyser):
     name, version, task = "opencv-faces", 1, Task.FACE
     takes = Frames(side=800)
     built_in = "OpenCV Haar cascade, frontal faces"
+    licence = "Apache-2.0"
     classes = ("face",)
     thresholds = {"score": "0.90", "neighbours": "6"}
+
+    def library(self, versions: Mapping[str, str]) -> str:
+        """OpenCV, by its version."""
+        return f"OpenCV {versions.get('opencv', '')}".strip()
 
     def open(self, runtime: Runtime) -> None:
         """Take the cascade out of the library."""

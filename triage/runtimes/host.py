@@ -5,9 +5,9 @@ while another infers. It holds no state between items but the open networks, and
 
     us  -> it   {"do": "open", "analysers": [...], "entries": [...]}
     it  -> us   {"ready": {...}} or {"refused": code}
-    us  -> it   {"do": "look", "id": 1, "kind": "image"} + bytes, or "video" without
+    us  -> it   {"do": "look", "id": 1, "kind": "image", "facts": {...}} + bytes, or "video" without
     it  -> us   {"read": 1, "at": offset, "size": n}      us -> it  {"do": "bytes", "id": 1} + bytes
-    it  -> us   {"begun": 1}, {"alive": 1}, {"done": 1, ...} or {"failed": 1, "code": code}
+    it  -> us   {"begun": 1}, {"alive": 1}, {"done": 1, ...} + vectors, or {"failed": 1, "code": code}
 """
 
 import os
@@ -23,12 +23,12 @@ from typing import Any
 
 from archive.errors import ModelUnavailable
 from triage import analysers, registry
-from triage.analysers.base import Analyser, Detection, FrameBatch
+from triage.analysers.base import About, Analyser, FrameBatch, Frames, Result, Span, Tag, Text, Vector
 from triage.runtimes import decode, wire
 from triage.runtimes.base import Runtime
 
 BATCH = 8
-MAX_FOUND = 50_000
+MAX_FOUND, MAX_WORDS, MAX_TEXT = 50_000, 2_000, 500
 BLOCK = 1 << 20
 SCORE_UNIT, BOX_UNIT = 10_000, 100_000
 
@@ -45,10 +45,10 @@ class Line:
         self.items: queue.Queue[dict[str, Any]] = queue.Queue()
         self.answers: dict[int, queue.Queue[bytes | None]] = {}
 
-    def send(self, head: dict[str, Any]) -> None:
+    def send(self, head: dict[str, Any], body: bytes = b"") -> None:
         """Send one frame."""
         with self.lock:
-            wire.send(self.outgoing, head)
+            wire.send(self.outgoing, head, body)
 
     def listen(self) -> None:
         """Sort what comes in until the pipe closes, then end the process: nobody is left to work for."""
@@ -157,40 +157,107 @@ def ahead(batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
 
 
 class Looked:
-    """What was found in one item so far, as the whole numbers that go over the pipe."""
+    """What was found in one item so far, as the whole numbers and the bytes that go over the pipe."""
 
-    def __init__(self, chosen: list[Analyser]) -> None:
+    def __init__(self, chosen: list[Analyser], about: About) -> None:
         self.chosen = chosen
         self.at_ms: list[int] = []
-        self.found: list[list[int]] = []
-        self.truncated = False
+        # By analyser: of every so many frames it looks at one. Doubled when an item has more than it takes.
+        self.strides = [1] * len(chosen)
+        self.rows: dict[str, list[list[Any]]] = {"found": [], "tags": [], "spans": [], "words": []}
+        self.vectors: list[tuple[int, int, bytes]] = []
+        self.truncated: set[int] = set()
+        for analyser in chosen:
+            analyser.begin(about)
 
     def add(self, frames: FrameBatch) -> None:
         """Run every analyser on these frames."""
         first = len(self.at_ms)
         self.at_ms += frames.at_ms
-        scaled: dict[int, FrameBatch] = {}
+        made: dict[tuple[int, tuple[int, ...]], FrameBatch] = {}
         for which, analyser in enumerate(self.chosen):
-            side = analyser.takes.side
-            if side not in scaled:
-                scaled[side] = FrameBatch([decode.at_most(p, side) for p in frames.pixels], frames.at_ms)
-            for index, detections in enumerate(analyser.analyse(scaled[side])):
-                for detection in detections:
-                    self._keep(which, first + index, analyser, detection)
+            if analyser.takes is None:
+                continue
+            picked = tuple(self._picked(which, analyser.takes, first))
+            key = (analyser.takes.side, picked)
+            if key not in made:
+                pixels = [decode.at_most(frames.pixels[i], analyser.takes.side) for i in picked]
+                made[key] = FrameBatch(pixels, [frames.at_ms[i] for i in picked])
+            if picked:
+                for index, results in zip(picked, analyser.analyse(made[key]), strict=True):
+                    for result in results:
+                        self._keep(which, first + index, analyser, result)
 
-    def _keep(self, which: int, frame: int, analyser: Analyser, detection: Detection) -> None:
-        if len(self.found) >= MAX_FOUND:
-            self.truncated = True
-            return
-        x, y, w, h = detection.box
-        left, top = _clip(x), _clip(y)
-        width, height = _clip(x + w) - left, _clip(y + h) - top
-        if width <= 0 or height <= 0:
-            return
-        box = [round(v * BOX_UNIT) for v in (left, top, width, height)]
-        box[2], box[3] = min(box[2], BOX_UNIT - box[0]), min(box[3], BOX_UNIT - box[1])
-        score = min(SCORE_UNIT, max(0, round(detection.score * SCORE_UNIT)))
-        self.found.append([which, frame, analyser.classes.index(detection.label), score, *box])
+    def end(self) -> None:
+        """Ask every analyser what it says of the item as a whole."""
+        last = self.at_ms[-1] if self.at_ms else 0
+        for which, analyser in enumerate(self.chosen):
+            for said in analyser.end():
+                span = said if isinstance(said, Span) else Span(0, last, said)
+                label, score = analyser.classes.index(span.tag.label), _units(span.tag.score)
+                self._add("spans", [which, span.at_ms, span.until_ms, label, score])
+
+    def head(self) -> dict[str, Any]:
+        """What is told of it in the frame's head. The body is the vectors, in the order of their rows."""
+        return {
+            "at_ms": self.at_ms,
+            "strides": self.strides,
+            "truncated": sorted(self.truncated),
+            "vectors": [row[:2] for row in self.vectors],
+            **self.rows,
+        }
+
+    def body(self) -> bytes:
+        """The vectors' bytes."""
+        return b"".join(row[2] for row in self.vectors)
+
+    def _picked(self, which: int, takes: Frames, first: int) -> list[int]:
+        """Which of the newest frames it looks at; where they are too many by now, what lies between is given up."""
+        while takes.most and -(-len(self.at_ms) // self.strides[which]) > takes.most:
+            stride = self.strides[which] = self.strides[which] * 2
+            for name in ("found", "tags", "words"):
+                self.rows[name] = [r for r in self.rows[name] if r[0] != which or r[1] % stride == 0]
+            self.vectors = [r for r in self.vectors if r[0] != which or r[1] % stride == 0]
+        return [i for i in range(len(self.at_ms) - first) if (first + i) % self.strides[which] == 0]
+
+    def _keep(self, which: int, frame: int, analyser: Analyser, result: Result) -> None:
+        if isinstance(result, Vector):
+            if len(result.values) != 2 * analyser.width:
+                raise ValueError(f"{analyser.name} gives a vector of another width than it declares")
+            if (len(self.vectors) + 1) * len(result.values) > wire.RESULT_LIMIT // 2:
+                self.truncated.add(which)
+            else:
+                self.vectors.append((which, frame, result.values))
+        elif isinstance(result, Tag):
+            self._add("tags", [which, frame, analyser.classes.index(result.label), _units(result.score)])
+        elif box := _box(result.box):
+            if isinstance(result, Text):
+                self._add("words", [which, frame, result.text[:MAX_TEXT], _units(result.score), *box])
+            else:
+                label = analyser.classes.index(result.label)
+                self._add("found", [which, frame, label, _units(result.score), *box])
+
+    def _add(self, name: str, row: list[Any]) -> None:
+        if len(self.rows[name]) >= (MAX_WORDS if name == "words" else MAX_FOUND):
+            self.truncated.add(row[0])
+        else:
+            self.rows[name].append(row)
+
+
+def _units(score: float) -> int:
+    return min(SCORE_UNIT, max(0, round(score * SCORE_UNIT)))
+
+
+def _box(box: tuple[float, float, float, float]) -> list[int]:
+    """The part of a box that lies in the frame, in whole units; empty where none does."""
+    x, y, w, h = box
+    left, top = _clip(x), _clip(y)
+    width, height = _clip(x + w) - left, _clip(y + h) - top
+    if width <= 0 or height <= 0:
+        return []
+    units = [round(v * BOX_UNIT) for v in (left, top, width, height)]
+    units[2], units[3] = min(units[2], BOX_UNIT - units[0]), min(units[3], BOX_UNIT - units[1])
+    return units if units[2] > 0 and units[3] > 0 else []
 
 
 def _clip(share: float) -> float:
@@ -201,9 +268,10 @@ def lane(line: Line, chosen: list[Analyser], sampling: decode.Sampling) -> None:
     """Take item after item, look at it and send back what was found. Several lanes run side by side."""
     while True:
         head = line.items.get()
-        number, looked = head["id"], Looked(chosen)
+        number, body = head["id"], b""
         line.send({"begun": number})
         try:
+            looked = Looked(chosen, About(head["kind"], head.get("facts", {})))
             for batch in (
                 ahead(frames_of(line, head, sampling))
                 if head["kind"] == "video"
@@ -211,6 +279,7 @@ def lane(line: Line, chosen: list[Analyser], sampling: decode.Sampling) -> None:
             ):
                 looked.add(batch)
                 line.send({"alive": number})
+            looked.end()
         except decode.Undecodable as error:
             answer: dict[str, Any] = {"failed": number, "code": error.code}
         except MemoryError:
@@ -221,14 +290,9 @@ def lane(line: Line, chosen: list[Analyser], sampling: decode.Sampling) -> None:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             answer = {"failed": number, "code": "model-failed"}
         else:
-            answer = {
-                "done": number,
-                "at_ms": looked.at_ms,
-                "found": looked.found,
-                "truncated": looked.truncated,
-            }
+            answer, body = {"done": number, **looked.head()}, looked.body()
         line.answers.pop(number, None)
-        line.send({**answer, "memory": _memory()})
+        line.send({**answer, "memory": _memory()}, body)
 
 
 def _memory() -> int:
@@ -266,7 +330,9 @@ def _warm(analyser: Analyser) -> None:
     """Run once on an empty frame: networks finish opening at their first use."""
     import numpy
 
-    analyser.analyse(FrameBatch([numpy.zeros((128, 128, 3), numpy.uint8)], [0]))
+    analyser.begin(About("image"))
+    if analyser.takes is not None:
+        analyser.analyse(FrameBatch([numpy.zeros((128, 128, 3), numpy.uint8)], [0]))
 
 
 def _versions() -> dict[str, str]:

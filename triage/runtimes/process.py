@@ -22,15 +22,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, NamedTuple
 
 from django.utils.translation import gettext_noop
 
 from archive.errors import AmparoError, ModelUnavailable, SandboxUnavailable
-from archive.media import sandbox
+from archive.media import clean, sandbox
 from triage import registry
 from triage.analysers.base import Analyser
-from triage.results import Found, Looked
+from triage.analysers.base import Vector as Direction
+from triage.results import BoxOf, Found, Looked, Tag, Vector, Words
 from triage.runtimes import wire
 from triage.runtimes.decode import Sampling
 
@@ -40,7 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 IMAGE_LIMIT = 256 * wire.MIB
 AHEAD_LIMIT = 128 * wire.MIB  # bytes of images that wait in the process
 MAX_LANES = 4
-MAX_FOUND, MAX_FRAMES = 50_000, 20_000
+MAX_FOUND, MAX_FRAMES, MAX_TEXT = 50_000, 20_000, 500
 
 # What the process may answer instead of a result, in words for people. The original is kept in every case.
 SENTENCES = {
@@ -72,6 +73,9 @@ class Work:
     size: int
     open: Callable[[], BinaryIO]
     limit_s: float = 300.0
+    facts: dict[str, Any] = field(
+        default_factory=dict
+    )  # what the archive read in its metadata, as plain JSON
 
 
 @dataclass(frozen=True)
@@ -350,7 +354,8 @@ class ModelProcess:
             known = isinstance(code, str) and (code in SENTENCES or code in FAILURES)
             return Outcome(sent.work, code=code if known else "model-failed", seconds=seconds)
         try:
-            return Outcome(sent.work, looked=checked(event["untrusted"], self.analysers), seconds=seconds)
+            looked = checked(event["untrusted"], event["body"], self.analysers, sent.work.kind)
+            return Outcome(sent.work, looked=looked, seconds=seconds)
         except (ValueError, TypeError, KeyError, IndexError):
             return Outcome(sent.work, code="nonsense", seconds=seconds)
 
@@ -392,7 +397,8 @@ def _write(run: _Run) -> None:
 
 
 def _write_item(pipe: IO[bytes], sent: _Sent, run: _Run) -> None:
-    head = {"do": "look", "id": sent.number, "kind": sent.work.kind, "size": sent.work.size}
+    work = sent.work
+    head = {"do": "look", "id": sent.number, "kind": work.kind, "size": work.size, "facts": work.facts}
     body = b""
     try:
         sent.stream = sent.work.open()
@@ -418,10 +424,14 @@ def _write_bytes(pipe: IO[bytes], asked: dict[str, Any], run: _Run) -> None:
 
 
 def _read(run: _Run) -> None:
-    """Sort what the process says. What it says is bounded and believed in nothing but its form."""
+    """Sort what the process says. What it says is bounded and believed in nothing but its form.
+
+    Of each item the first end counts, so that no more results wait here than items were sent.
+    """
+    ended: set[int] = set()
     try:
         while True:
-            untrusted, _ = wire.receive(run.from_it, body_limit=0)
+            untrusted, body = wire.receive(run.from_it, body_limit=wire.RESULT_LIMIT)
             if "ready" in untrusted or "refused" in untrusted:
                 run.events.put(untrusted)
                 continue
@@ -429,9 +439,13 @@ def _read(run: _Run) -> None:
             if isinstance(memory, int) and _whole(memory, 1 << 50):
                 run.memory = memory
             for name in ("read", "begun", "alive", "done", "failed"):
-                if _whole(untrusted.get(name), 1 << 50):
-                    if name != "read":
-                        run.events.put({"is": name, "item": untrusted[name], "untrusted": untrusted})
+                if _whole(number := untrusted.get(name), 1 << 50):
+                    if name in ("done", "failed"):
+                        if number in run.sent and number not in ended:
+                            ended.add(number)
+                            run.events.put({"is": name, "item": number, "untrusted": untrusted, "body": body})
+                    elif name != "read":
+                        run.events.put({"is": name, "item": number})
                     elif _whole(untrusted.get("at"), 1 << 50) and _whole(untrusted.get("size"), wire.MIB):
                         run.outgoing.put({k: untrusted[k] for k in ("read", "at", "size")})
                     break
@@ -439,31 +453,124 @@ def _read(run: _Run) -> None:
         run.events.put({"gone": True})
 
 
-def checked(untrusted: dict[str, Any], analysers: list[Analyser]) -> tuple[Looked, ...]:
-    """The result that a process sent, if it is one: whole numbers in their bounds. Raises ValueError and its like."""
-    at_ms, rows = untrusted["at_ms"], untrusted["found"]
-    if not 0 < len(at_ms) <= MAX_FRAMES or len(rows) > MAX_FOUND:
-        raise ValueError("more frames or detections than can be")
+def checked(
+    untrusted: dict[str, Any], untrusted_body: bytes, analysers: list[Analyser], kind: str
+) -> tuple[Looked, ...]:
+    """The result that a process sent, if it is one: numbers in their bounds. Raises ValueError and its like."""
+    at_ms = untrusted["at_ms"]
+    rows = {name: untrusted.get(name, []) for name in ("found", "tags", "spans", "words", "vectors")}
+    if not 0 < len(at_ms) <= MAX_FRAMES or any(len(some) > MAX_FOUND for some in rows.values()):
+        raise ValueError("more frames or results than can be")
     if not all(_whole(ms, 1 << 40) for ms in at_ms) or any(
         a > b for a, b in zip(at_ms, at_ms[1:], strict=False)
     ):
         raise ValueError("frame times are not in order")
-    found: list[list[Found]] = [[] for _ in analysers]
-    for row in rows:
-        if len(row) != 8 or not all(_whole(number, 100_000) for number in row):
-            raise ValueError("a detection is not eight numbers in bounds")
-        which, frame, label, score, x, y, w, h = row
-        if score > 10_000 or x + w > 100_000 or y + h > 100_000 or not w or not h:
-            raise ValueError("a score or a box lies outside")
-        left, top, width, height = (Decimal(v).scaleb(-5) for v in (x, y, w, h))
-        box = (left, top, width, height)
+    strides = untrusted.get("strides", [1] * len(analysers))
+    if not all(_whole(stride, MAX_FRAMES) and stride for stride in strides):
+        raise ValueError("an analyser looked at no frame")
+    truncated = untrusted.get("truncated", [])
+    parts = [Parts([], [], [], []) for _ in analysers]
+    for row in rows["found"]:
+        which, frame, label, *rest = _numbers(row, 8)
         name = analysers[which].classes[label]
-        found[which].append(Found(at_ms[frame], name, Decimal(score).scaleb(-4), box))
-    frames, truncated = tuple(at_ms), untrusted.get("truncated") is True
+        parts[which].found.append(Found(at_ms[frame], name, _score(rest[0]), _box(rest[1:])))
+    for row in rows["tags"]:
+        which, frame, label, score = _numbers(row, 4)
+        parts[which].tags.append(Tag(at_ms[frame], analysers[which].classes[label], _score(score)))
+    for row in rows["spans"]:
+        which, start, end, label, score = _numbers(row, 5)
+        if start > end:
+            raise ValueError("a span ends before it begins")
+        parts[which].tags.append(
+            Tag(start, analysers[which].classes[label], _score(score), end if end else None)
+        )
+    for which, frame, text, *rest in rows["words"]:
+        score, *place = _numbers(rest, 5)
+        if not isinstance(text, str):
+            raise ValueError("words are no text")
+        if said := clean.text(text, MAX_TEXT):
+            where = _numbers([which, frame], 2)
+            parts[where[0]].words.append(Words(at_ms[where[1]], said, _score(score), _box(place)))
+    _vectors(rows["vectors"], untrusted_body, analysers, at_ms, kind, parts)
     return tuple(
-        Looked(analyser.name, frames, tuple(sorted(some, key=Found.order)), truncated)
-        for analyser, some in zip(analysers, found, strict=True)
+        Looked(
+            analyser.name,
+            () if analyser.takes is None else tuple(at_ms[::stride]),
+            tuple(sorted(part.found, key=Found.order)),
+            which in truncated,
+            tuple(sorted(part.tags, key=Tag.order)),
+            tuple(sorted(part.words, key=Words.order)),
+            tuple(part.vectors),
+        )
+        for which, (analyser, stride, part) in enumerate(zip(analysers, strides, parts, strict=True))
     )
+
+
+class Parts(NamedTuple):
+    """Of one analyser, what was checked so far."""
+
+    found: list[Found]
+    tags: list[Tag]
+    words: list[Words]
+    vectors: list[Vector]
+
+
+def _numbers(row: Any, count: int) -> list[int]:
+    if len(row) != count or not all(_whole(number, 1 << 40) for number in row):
+        raise ValueError(f"a row is not {count} whole numbers in bounds")
+    return list(row)
+
+
+def _score(units: int) -> Decimal:
+    if units > 10_000:
+        raise ValueError("a score lies outside")
+    return Decimal(units).scaleb(-4)
+
+
+def _box(units: list[int]) -> BoxOf:
+    x, y, w, h = units
+    if x + w > 100_000 or y + h > 100_000 or not w or not h:
+        raise ValueError("a box lies outside")
+    left, top, width, height = (Decimal(v).scaleb(-5) for v in units)
+    return left, top, width, height
+
+
+def _vectors(
+    rows: list[Any],
+    untrusted_body: bytes,
+    analysers: list[Analyser],
+    at_ms: list[int],
+    kind: str,
+    parts: list[Parts],
+) -> None:
+    """Cut the body into vectors of the declared widths, each of length 1; a video gets the mean of its frames too."""
+    if not rows:
+        if untrusted_body:
+            raise ValueError("bytes that belong to no vector")
+        return
+    import numpy
+
+    found: dict[int, dict[int, bytes]] = {}
+    place = 0
+    for row in rows:
+        which, frame = _numbers(row, 2)
+        end = place + 2 * analysers[which].width
+        if end == place or end > len(untrusted_body) or at_ms[frame] in found.setdefault(which, {}):
+            raise ValueError("a vector where none can be")
+        found[which][at_ms[frame]] = untrusted_body[place:end]
+        place = end
+    if place != len(untrusted_body):
+        raise ValueError("bytes that belong to no vector")
+    for which, values in found.items():
+        matrix = numpy.frombuffer(b"".join(values.values()), "<f2").reshape(len(values), -1)
+        lengths = numpy.linalg.norm(matrix.astype(numpy.float64), axis=1)
+        if not (abs(lengths - 1) < 0.01).all():  # no number that is none passes either
+            raise ValueError("a vector is not of length 1")
+        some = parts[which].vectors
+        some += [Vector(at, data, kind == "image") for at, data in sorted(values.items())]
+        if kind == "video":
+            with contextlib.suppress(ValueError):  # directions that cancel out have no mean
+                some.append(Vector(0, Direction.of(matrix.mean(axis=0, dtype=numpy.float64)).values, True))
 
 
 def _whole(value: object, limit: int) -> bool:

@@ -14,6 +14,7 @@ _LENGTHS = struct.Struct(">IQ")
 MIB = 1 << 20
 HEAD_LIMIT = 16 * MIB
 BODY_LIMIT = 512 * MIB
+RESULT_LIMIT = 16 * MIB  # the vectors of one item
 
 
 class WireError(Exception):

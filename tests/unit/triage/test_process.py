@@ -104,7 +104,8 @@ def test_only_plain_version_numbers_are_taken_over(other):
 
 
 def test_numbers_become_exact_shares():
-    (looked,) = checked({"at_ms": [0], "found": [[0, 0, 0, 9421, 12_345, 0, 50_000, 100_000]]}, plan([])[:1])
+    said = {"at_ms": [0], "found": [[0, 0, 0, 9421, 12_345, 0, 50_000, 100_000]]}
+    (looked,) = checked(said, b"", plan([])[:1], "image")
     (found,) = looked.found
     assert (str(found.score), [str(v) for v in found.box]) == (
         "0.9421",

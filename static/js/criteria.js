@@ -1,0 +1,42 @@
+// What a rule under the pen would move: the server is asked while it is written; nothing is saved.
+(() => {
+  "use strict";
+  const form = document.getElementById("criteria");
+  const ask = form?.querySelector("[data-preview]");
+  const place = document.getElementById("preview");
+  if (!ask || !place) return;
+  const PAUSE_MS = 400;
+  let timer = 0, asked = null;
+
+  // Which fields count depends on the kind; the others rest.
+  const fit = (row) => {
+    const kind = row.querySelector("[data-kind]").value;
+    for (const cell of row.querySelectorAll("[data-for]")) cell.classList.toggle("rests", !cell.dataset.for.split(" ").includes(kind));
+  };
+  const rows = [...form.querySelectorAll("[data-row]")];
+  rows.forEach(fit);
+
+  const look = async () => {
+    asked?.abort();
+    asked = new AbortController();
+    place.setAttribute("aria-busy", "true");
+    try {
+      const answer = await fetch(ask.formAction, { method: "POST", body: new FormData(form), signal: asked.signal });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("preview");
+      if (!page) throw new Error(String(answer.status));
+      place.replaceChildren(...page.childNodes);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      place.textContent = place.dataset.failed;
+    }
+    place.removeAttribute("aria-busy");
+  };
+  form.addEventListener("input", (event) => {
+    const row = event.target.closest("[data-row]");
+    if (!row) return;
+    fit(row);
+    clearTimeout(timer);
+    timer = setTimeout(look, PAUSE_MS);
+  });
+  ask.addEventListener("click", (event) => { event.preventDefault(); clearTimeout(timer); look(); });
+})();
