@@ -16,7 +16,6 @@ class Migration(migrations.Migration):
         migrations.RemoveIndex("standing", "order_of_review"),
         migrations.RemoveIndex("standing", "standing_by_arrival"),
         migrations.RemoveIndex("standing", "standing_counts"),
-        migrations.RenameModel("Standing", "StandingOfItem"),
         migrations.CreateModel(
             name="Column",
             fields=[
@@ -129,7 +128,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="Standing",
+            name="StandingByQuestion",
             fields=[
                 (
                     "id",
@@ -261,21 +260,21 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
-            model_name="standing",
+            model_name="standingbyquestion",
             name="case",
             field=models.ForeignKey(
                 on_delete=django.db.models.deletion.CASCADE, related_name="+", to="archive.case"
             ),
         ),
         migrations.AddField(
-            model_name="standing",
+            model_name="standingbyquestion",
             name="item",
             field=models.ForeignKey(
                 on_delete=django.db.models.deletion.CASCADE, related_name="standings", to="archive.item"
             ),
         ),
         migrations.AddField(
-            model_name="standing",
+            model_name="standingbyquestion",
             name="known",
             field=models.ForeignKey(
                 null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="triage.known"
@@ -303,21 +302,21 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddIndex(
-            model_name="standing",
+            model_name="standingbyquestion",
             index=models.Index(
                 fields=["case", "question", "band", "-points", "number"], name="order_of_review"
             ),
         ),
         migrations.AddIndex(
-            model_name="standing",
+            model_name="standingbyquestion",
             index=models.Index(fields=["case", "question", "number"], name="standing_by_arrival"),
         ),
         migrations.AddIndex(
-            model_name="standing",
+            model_name="standingbyquestion",
             index=models.Index(fields=["case", "question", "band", "state"], name="standing_counts"),
         ),
         migrations.AddConstraint(
-            model_name="standing",
+            model_name="standingbyquestion",
             constraint=models.UniqueConstraint(
                 fields=("item", "question"), name="standing_once_per_question"
             ),
