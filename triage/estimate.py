@@ -6,6 +6,7 @@ Plain functions of counts; no database. See docs/triage.md, "Learning and estima
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import lgamma, log, pi
 from typing import Any
 
 import numpy as np
@@ -91,10 +92,10 @@ def _first(low: int, high: int, holds: Callable[[int], bool]) -> int:
     return low
 
 
-def chances_of_hits(unseen: int, relevant: int, drawn: int) -> Floats:
-    """Hypergeometric: the chance of each number of hits 0..drawn."""
-    hits = np.arange(drawn + 1)
-    logs = np.full(drawn + 1, -np.inf)
+def chances_of_hits(unseen: int, relevant: int, drawn: int, most: int | None = None) -> Floats:
+    """Hypergeometric: the chance of each number of hits 0..drawn, or 0..most where that is less."""
+    hits = np.arange(min(drawn if most is None else most, drawn) + 1)
+    logs = np.full(len(hits), -np.inf)
     can = (hits <= relevant) & (drawn - hits <= unseen - relevant)
     x, f = hits[can], _log_factorials(unseen)
     logs[can] = (
@@ -106,7 +107,7 @@ def chances_of_hits(unseen: int, relevant: int, drawn: int) -> Floats:
 
 
 def _at_most(hits: int, unseen: int, relevant: int, drawn: int) -> float:
-    return float(chances_of_hits(unseen, relevant, drawn)[: max(hits + 1, 0)].sum())
+    return float(chances_of_hits(unseen, relevant, drawn, hits).sum()) if hits >= 0 else 0.0
 
 
 @lru_cache(maxsize=4)
@@ -118,16 +119,19 @@ def while_drawing(unseen: int, drawn: int, hits: int, level: float = LEVEL) -> t
     """Bounds of the relevant among `unseen` that hold at every look while a sample is being read in its random order.
 
     Wider than `relevant_among`, which holds for a sample whose size was fixed beforehand and which was read to its end.
-    The prior-posterior-ratio sequence of Waudby-Smith and Ramdas with a uniform prior: K is kept while its
-    posterior has not fallen to (1 - level) times its prior.
+    The prior-posterior-ratio sequence of Waudby-Smith and Ramdas with Jeffreys' prior: a number K is kept while its
+    posterior has not fallen to (1 - level) times its prior, that is while the chance of these hits under K is more
+    than (1 - level) times their chance under the prior.
     """
     numbers = np.arange(hits, unseen - (drawn - hits) + 1)
-    f = _log_factorials(unseen)
-    rest = unseen - numbers
-    logs = f[numbers] - f[numbers - hits] + f[rest] - f[rest - (drawn - hits)]
-    posterior = np.exp(logs - logs.max())
-    posterior /= posterior.sum()
-    kept = numbers[posterior * (unseen + 1) > 1 - level]
+    f, rest = _log_factorials(unseen), unseen - numbers
+    logs = (
+        f[numbers] - f[numbers - hits]
+        + f[rest] - f[rest - (drawn - hits)]
+        - f[unseen] + f[unseen - drawn]
+    )  # fmt: skip
+    under_prior = lgamma(hits + 0.5) + lgamma(drawn - hits + 0.5) - lgamma(drawn + 1) - log(pi)
+    kept = numbers[logs > log(1 - level) + under_prior]
     return int(kept[0]), int(kept[-1])
 
 
