@@ -173,8 +173,8 @@ def _keep(
                 fresh = [(one, recipe) for one, recipe in pairs if recipe.sha256 not in have]
                 if fresh:
                     _store(item, fresh, started_at, finished_at)
-                frames = None if have else {item.pk: results.by_frame(looked)}
-                facts = standing.facts_of([item], frames)[item.pk]
+                said = None if have else {item.pk: results.suggested(looked)}
+                facts = standing.facts_of([item], said)[item.pk]
                 standing.place(item, standing.rules_of(item.case), facts)
                 jobs.finish(row)
             return

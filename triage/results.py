@@ -18,7 +18,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from archive.custody.canonical import canonical
 
@@ -152,12 +152,21 @@ def _box(box: BoxOf) -> list[str]:
     return [str(v.quantize(BOX_STEP)) for v in box]
 
 
-def by_frame(looked: Iterable[Looked]) -> dict[int, dict[str, tuple[Decimal, ...]]]:
-    """Time in ms -> class -> confidences, over every detection; frames without one too."""
+class Suggested(NamedTuple):
+    """What counts of an item's results: time in ms -> class -> confidences of boxes, and tag -> highest confidence."""
+
+    frames: dict[int, dict[str, tuple[Decimal, ...]]]
+    tags: dict[str, Decimal]
+
+
+def suggested(looked: Iterable[Looked]) -> Suggested:
+    """What these results say together; frames without a finding are there too."""
     looked = list(looked)
-    frames: dict[int, dict[str, tuple[Decimal, ...]]] = {at: {} for one in looked for at in one.at_ms}
+    said = Suggested({at: {} for one in looked for at in one.at_ms}, {})
     for one in looked:
         for found in one.found:
-            seen = frames[found.at_ms]
+            seen = said.frames[found.at_ms]
             seen[found.label] = (*seen.get(found.label, ()), found.score)
-    return frames
+        for tag in one.tags:
+            said.tags[tag.label] = max(said.tags.get(tag.label, tag.score), tag.score)
+    return said

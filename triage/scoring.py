@@ -84,9 +84,13 @@ _FIELDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of an item. `frames`: time in ms -> class -> confidences suggested there."""
+    """What is known of an item. `frames`: time in ms -> class -> confidences of the boxes suggested there.
+
+    `tags`: what models say of it without a box -> the highest confidence anywhere in it.
+    """
 
     frames: Mapping[int, Mapping[str, tuple[Decimal, ...]]] = field(default_factory=dict)
+    tags: Mapping[str, Decimal] = field(default_factory=dict)
     reliability: int | None = None  # of the source, 0 to 100
     captured_on: date | None = None
     opened_on: date | None = None  # the case

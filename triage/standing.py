@@ -17,8 +17,9 @@ from django.utils import timezone
 
 from archive.models import Case, Claim, Decision, Finding, Item, Postponement
 from triage import scoring
-from triage.models import Analysis, Criteria, Detection, Seen, Standing
+from triage.models import Analysis, Criteria, Detection, Seen, Standing, Tagged
 from triage.registry import ONE_RUNS
+from triage.results import Suggested
 
 CHUNK = 500
 Band, State = Standing.Band, Standing.State
@@ -78,21 +79,20 @@ def admit(case: Case) -> int:
 # --- scoring ------------------------------------------------------------------------------------------------
 
 
-Frames = dict[int, dict[str, tuple[Decimal, ...]]]
-
-
-def facts_of(items: Iterable[Item], frames: dict[UUID, Frames] | None = None) -> dict[UUID, scoring.Facts]:
+def facts_of(
+    items: Iterable[Item], suggested: dict[UUID, Suggested] | None = None
+) -> dict[UUID, scoring.Facts]:
     """What is known of these items, in a few queries. They have their case and source at hand.
 
-    `frames` spares reading what models suggested, for a caller that has it all.
+    `suggested` spares reading what models said, for a caller that has it all.
     """
     items = list(items)
     ids = [item.pk for item in items]
-    frames = _frames(ids) if frames is None else frames
+    suggested = _suggested(ids) if suggested is None else suggested
     captured = _captured(ids)
     return {
         item.pk: scoring.Facts(
-            frames=frames.get(item.pk, {}),
+            **(suggested[item.pk]._asdict() if item.pk in suggested else {}),
             reliability=item.source.reliability if item.source_id else None,
             captured_on=captured.get(item.pk),
             opened_on=item.case.created_at.date(),
@@ -113,17 +113,21 @@ def current_analyses(ids: Iterable[UUID]) -> dict[UUID, dict[str, Analysis]]:
     return dict(newest)
 
 
-def _frames(ids: list[UUID]) -> dict[UUID, Frames]:
+def _suggested(ids: list[UUID]) -> dict[UUID, Suggested]:
     owner: dict[UUID, UUID] = {}
-    frames: dict[UUID, Frames] = {}
-    for item, tasks in current_analyses(ids).items():
-        frames[item] = {at: {} for analysis in tasks.values() for at in analysis.looked_at_ms}
-        owner.update({analysis.pk: item for analysis in tasks.values()})
+    found: dict[UUID, Suggested] = {}
+    for item, analyses in current_analyses(ids).items():
+        found[item] = Suggested({at: {} for analysis in analyses.values() for at in analysis.looked_at_ms}, {})
+        owner.update({analysis.pk: item for analysis in analyses.values()})
     rows = Detection.objects.filter(analysis_id__in=list(owner)).order_by()
     for analysis, at_ms, label, confidence in rows.values_list("analysis_id", "at_ms", "label", "confidence"):
-        seen = frames[owner[analysis]].setdefault(at_ms, {})
+        seen = found[owner[analysis]].frames.setdefault(at_ms, {})
         seen[label] = (*seen.get(label, ()), confidence)
-    return frames
+    tagged = Tagged.objects.filter(analysis_id__in=list(owner)).order_by()
+    for analysis, label, confidence in tagged.values_list("analysis_id", "label", "confidence"):
+        tags = found[owner[analysis]].tags
+        tags[label] = max(tags.get(label, confidence), confidence)
+    return found
 
 
 def _captured(ids: list[UUID]) -> dict[UUID, date]:
@@ -182,8 +186,10 @@ def _seen(item: UUID, case: UUID, facts: scoring.Facts) -> list[Seen]:
         for label, confidences in seen.items():
             best[label] = max(best.get(label, Decimal(0)), *confidences)
             most[label] = max(most.get(label, 0), len(confidences))
+    for label, confidence in facts.tags.items():
+        best[label] = max(best.get(label, confidence), confidence)
     return [
-        Seen(item_id=item, case_id=case, label=label, confidence=best[label], most_at_once=most[label])
+        Seen(item_id=item, case_id=case, label=label, confidence=best[label], most_at_once=most.get(label, 0))
         for label in best
     ]
 

@@ -83,7 +83,10 @@ class Detection(models.Model):
 
 
 class Seen(models.Model):
-    """That a class is among an item's suggestions now. Rebuilt from detections; here for filters and lists."""
+    """That a class or tag is among an item's suggestions now. Rebuilt from them; here for filters and lists.
+
+    `most_at_once` counts boxes in the fullest frame: none for what has tags only.
+    """
 
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="seen")
     case = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="+")
