@@ -1,17 +1,17 @@
 """From a stranger's bytes to frames: an image whole, a video decoded once and sampled. Runs confined.
 
-A video's frames are looked at as follows. The first one; then one whenever `every_ms` have passed since the last;
-and the first one after each change of scene, as far as the budget of `per_minute` frames goes. A change that the
-budget has no room for is made up as soon as it has.
+A video's frames are looked at as follows. The first one; then one whenever `every_ms` have passed since the last; and beyond
+these, as far as the budget of `per_minute` frames goes, the first one of each shot and whatever has moved since the frame that
+was looked at last. What the budget has no room for is made up as soon as it has. So a still minute costs 60 looks, a busy
+one the whole budget in even steps, and a short movement is followed in half these steps.
 """
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
 
-if TYPE_CHECKING:
-    import numpy
+from triage.runtimes.shots import Shots, small
 
 Pixels = Any  # numpy array, height x width x 3, BGR, 8 bit
 MAX_PIXELS = 150_000_000
@@ -27,15 +27,25 @@ class Undecodable(Exception):
 
 @dataclass(frozen=True)
 class Sampling:
-    """How densely a video is looked at. Part of an analysis's parameters."""
+    """How densely a video is looked at. Part of an analysis's parameters.
+
+    A frame has moved when one in `moved_of` parts of its area differs by `moved_by` of 255 in brightness.
+    """
 
     every_ms: int = 1000
-    per_minute: int = 90
+    per_minute: int = 240
     frames: int = 3600
+    moved_by: int = 12
+    moved_of: int = 200
 
     def stretched(self, duration_ms: int) -> "Sampling":
-        """The same with a wider step where the whole would not fit into `frames`."""
-        return Sampling(max(self.every_ms, duration_ms // self.frames), self.per_minute, self.frames)
+        """The same with wider steps where the whole would not fit into `frames`."""
+        fits = self.frames * 60_000 // max(1, duration_ms)
+        return replace(
+            self,
+            every_ms=max(self.every_ms, duration_ms // self.frames),
+            per_minute=max(1, min(self.per_minute, fits)),
+        )
 
 
 def image(data: bytes) -> Pixels:
@@ -57,14 +67,20 @@ def image(data: bytes) -> Pixels:
 
 
 def video(
-    stream: BinaryIO, sampling: Sampling, alive: Callable[[int], None] = lambda frames: None
+    stream: BinaryIO,
+    sampling: Sampling,
+    alive: Callable[[int], None] = lambda frames: None,
+    shots: Shots | None = None,
 ) -> Iterator[tuple[int, Pixels]]:
     """Decode a video once and yield (milliseconds from its start, frame) for the frames to look at.
 
-    `alive` is told now and then how many frames were decoded. A video that breaks off is looked at as far as it
-    goes. Raises Undecodable when not one frame came out.
+    `alive` is told now and then how many frames were decoded; `shots` gets every frame, so that it can tell the shots when the
+    video has ended. A video that breaks off is looked at as far as it goes. Raises Undecodable when not one frame came
+    out.
     """
     import av
+
+    shots = shots or Shots()
 
     try:
         container = av.open(stream, mode="r", buffer_size=1 << 18, metadata_errors="ignore")
@@ -80,6 +96,7 @@ def video(
         duration = int(container.duration / 1000) if container.duration else 0
         choose = Chooser(sampling.stretched(duration))
         seen = taken = 0
+        before_ms = -1
         try:
             first = container.start_time / 1e6 if container.start_time is not None else None
             for frame in container.decode(track):
@@ -90,8 +107,10 @@ def video(
                 if moment is None:
                     moment = (first or 0.0) + seen / float(track.average_rate or 25)
                 first = moment if first is None else first  # as players and redactions count, sound included
-                at_ms = max(0, round((moment - first) * 1000))
-                if choose.takes(at_ms, signature(frame)):
+                # a file may tell times that run backwards; what is stored of it runs forwards
+                at_ms = before_ms = max(before_ms + 1, round((moment - first) * 1000))
+                picture = small(frame)
+                if choose.takes(at_ms, picture, new_shot=shots.add(at_ms, picture)):
                     taken += 1
                     yield at_ms, upright(frame)
                     if taken >= sampling.frames:
@@ -124,62 +143,41 @@ def at_most(pixels: Pixels, side: int) -> Pixels:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
-def signature(frame: Any) -> "numpy.ndarray[Any, Any]":
-    """About 64 x 36 brightness samples of a frame, cheaply: straight out of the luma plane where there is one."""
-    import numpy
-
-    kind = frame.format
-    if kind.components and kind.components[0].bits == 8 and kind.is_planar and not kind.is_rgb:
-        plane = frame.planes[0]
-        luma = numpy.frombuffer(plane, numpy.uint8).reshape(-1, plane.line_size)[
-            : frame.height, : frame.width
-        ]
-    else:
-        luma = frame.reformat(width=64, height=36, format="gray").to_ndarray()
-    return luma[:: max(1, luma.shape[0] // 36), :: max(1, luma.shape[1] // 64)].astype(numpy.int16)
-
-
 class Chooser:
     """Decides frame by frame which ones are looked at. The same frames give the same choice."""
 
-    LEAST_CHANGE = 14  # mean difference of brightness, of 255
-    TIMES_USUAL = 3.0
+    STILL_MS = 10_000  # stillness is saved up for so long
 
     def __init__(self, sampling: Sampling) -> None:
         self.sampling = sampling
-        self.before: numpy.ndarray[Any, Any] | None = None
-        self.usual: float | None = None
-        self.last_ms: int | None = None
-        self.tokens = float(self.allowance)
-        self.tokens_ms = 0
+        self.even_ms = 60_000 / sampling.per_minute
+        self.saved_ms = float(self.STILL_MS)
+        self.last: Pixels = None
+        self.last_ms = self.now_ms = 0
         self.owed = False
 
-    @property
-    def allowance(self) -> float:
-        """How many changes of scene a minute have room beside the regular frames."""
-        return max(0.0, self.sampling.per_minute - 60_000 / self.sampling.every_ms)
-
-    def takes(self, at_ms: int, now: "numpy.ndarray[Any, Any]") -> bool:
-        """Whether to look at the frame at this time that looks like this."""
-        if self._is_cut(now):
-            self.owed = True
-        self.tokens = min(self.allowance, self.tokens + (at_ms - self.tokens_ms) * self.allowance / 60_000)
-        self.tokens_ms = at_ms
-        if self.last_ms is None or at_ms - self.last_ms >= self.sampling.every_ms:
-            self.last_ms, self.owed = at_ms, False
-            return True
-        if self.owed and self.tokens >= 1:
-            self.tokens -= 1
-            self.last_ms, self.owed = at_ms, False
-            return True
+    def takes(self, at_ms: int, picture: Pixels, *, new_shot: bool = False) -> bool:
+        """Whether to look at the frame at this time with this small picture."""
+        self.saved_ms = min(self.STILL_MS, self.saved_ms + at_ms - self.now_ms)
+        self.now_ms = at_ms
+        self.owed = self.owed or new_shot
+        if self.last is None or at_ms - self.last_ms >= self.sampling.every_ms:
+            return self._take(at_ms, picture)
+        # the first of a shot goes at once, movement in steps of half the even ones
+        if self.saved_ms >= self.even_ms and (
+            self.owed or (at_ms - self.last_ms >= self.even_ms / 2 and self._moved(picture))
+        ):
+            return self._take(at_ms, picture)
         return False
 
-    def _is_cut(self, now: "numpy.ndarray[Any, Any]") -> bool:
-        before, self.before = self.before, now
-        if before is None or before.shape != now.shape:
-            return before is not None
-        change = float(abs(now - before).mean())
-        self.usual = change if self.usual is None else self.usual
-        cut = change >= self.LEAST_CHANGE and change >= self.TIMES_USUAL * self.usual
-        self.usual = self.usual * 0.9 + min(change, self.LEAST_CHANGE) * 0.1
-        return cut
+    def _take(self, at_ms: int, picture: Pixels) -> bool:
+        self.saved_ms = max(0.0, self.saved_ms - self.even_ms)
+        self.last, self.last_ms, self.owed = picture, at_ms, False
+        return True
+
+    def _moved(self, picture: Pixels) -> bool:
+        import cv2
+
+        now, then = (cv2.cvtColor(one, cv2.COLOR_BGR2GRAY) for one in (picture, self.last))
+        moved = cv2.absdiff(now, then) >= self.sampling.moved_by
+        return cv2.countNonZero(moved.astype("uint8")) * self.sampling.moved_of >= moved.size

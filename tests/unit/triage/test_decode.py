@@ -10,7 +10,8 @@ from PIL import Image
 
 from tests import cast
 from triage.runtimes import decode
-from triage.runtimes.decode import Chooser, Sampling, Undecodable
+from triage.runtimes.decode import Sampling, Undecodable
+from triage.runtimes.shots import Shots, small
 
 
 def clip(filters: str, *more: str, seconds: float = 6) -> bytes:
@@ -74,34 +75,68 @@ def test_a_still_scene_is_looked_at_once_in_every_step():
     assert times(data, Sampling(every_ms=2000)) == [0, 2000, 4000]
 
 
-def test_the_first_frame_after_a_cut_is_looked_at():
+# A busy clip is looked at in even steps of the whole budget; these ask for movement to be left out of it.
+STILL = {"moved_by": 255}
+
+
+def test_a_new_shot_is_looked_at():
     data = clip("color=c=black:size=320x180:rate=10,drawbox=c=white:t=fill:enable='between(t,1.25,2.65)'")
-    assert times(data, Sampling(every_ms=10_000)) == [0, 1300, 2700]
+    shots = Shots()
+    looked = [at for at, _ in decode.video(io.BytesIO(data), Sampling(every_ms=10_000, **STILL), shots=shots)]
+    assert shots.told() == [(0, 1200), (1300, 2600), (2700, 5900)]
+    assert looked == [0, 1500, 2900], "a cut is known two frames later"
 
 
-def test_cuts_beyond_the_budget_are_made_up_later():
-    flicker = clip(
-        "color=c=black:size=320x180:rate=10,drawbox=c=white:t=fill:enable='mod(floor(t*5),2)'", seconds=20
-    )
-    sampling = Sampling(every_ms=10_000, per_minute=12)
-    looked = times(flicker, sampling)
-    assert len(looked) <= 2 + 6 + 2, "two regular frames, the allowance, and what came back in 20 s"
-    assert looked[-1] > 10_000, "the budget is not spent at the start only"
+def test_what_moves_is_followed_within_the_budget():
+    still = clip("color=c=gray:size=320x180:rate=25", seconds=20)
+    busy = clip("testsrc2=size=320x180:rate=25", seconds=20)
+    sampling = Sampling(every_ms=1000, per_minute=120)
+    assert len(times(still, sampling)) == 20
+    looked = times(busy, sampling)
+    assert looked[1] - looked[0] == 280, "half of the even step of 500 ms, at the first frame after it"
+    assert looked[-1] - looked[-2] >= 480, "what was saved up is spent: even steps"
+    assert 40 <= len(looked) <= 40 + 20, "the budget, and what 10 s of stillness save up"
 
 
-def test_slow_movement_is_no_cut():
+def test_slow_movement_is_no_cut_but_is_looked_at():
     data = clip("testsrc2=size=320x180:rate=25,scroll=horizontal=0.002")
-    assert times(data, Sampling(every_ms=60_000)) == [0]
+    shots = Shots()
+    assert [at for at, _ in decode.video(io.BytesIO(data), Sampling(**STILL), shots=shots)] == [
+        0,
+        1000,
+        2000,
+        3000,
+        4000,
+        5000,
+    ]
+    assert shots.cuts == []
+
+
+def test_a_flash_begins_at_most_one_shot():
+    data = clip("color=c=black:size=320x180:rate=25,drawbox=c=white:t=fill:enable='between(t,1.99,2.07)'")
+    shots = Shots()
+    list(decode.video(io.BytesIO(data), Sampling(), shots=shots))
+    assert len(shots.cuts) <= 1
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p", "yuv420p10le", "gray", "nv12", "rgb24"])
+def test_every_kind_of_frame_is_made_small_alike(pixels):
+    frame = av.VideoFrame.from_ndarray(numpy.full((90, 160, 3), (200, 80, 40), numpy.uint8), "bgr24")
+    made = small(frame.reformat(format=pixels))
+    assert made.shape == (36, 64, 3) and made.dtype == numpy.uint8
+    wanted = (86, 86, 86) if pixels == "gray" else (200, 80, 40)
+    assert abs(made.mean(axis=(0, 1)) - wanted).max() < 20
 
 
 def test_a_long_video_is_looked_at_to_its_end_with_wider_steps():
-    assert Sampling(1000, 90, 100).stretched(1_000_000) == Sampling(10_000, 90, 100)
-    assert Sampling(1000, 90, 100).stretched(5_000).every_ms == 1000
+    wide = Sampling(every_ms=1000, per_minute=90, frames=100).stretched(1_000_000)
+    assert (wide.every_ms, wide.per_minute) == (10_000, 6)
+    assert Sampling(1000, 90, 100).stretched(5_000) == Sampling(1000, 90, 100)
 
 
 def test_a_video_that_breaks_off_is_looked_at_as_far_as_it_goes():
     data = clip("testsrc2=size=320x180:rate=10")
-    looked = times(data[: len(data) // 2], Sampling(every_ms=500))
+    looked = times(data[: len(data) // 2], Sampling(every_ms=500, **STILL))
     assert 0 < len(looked) < 12
 
 
@@ -114,13 +149,19 @@ def test_sound_alone_has_no_frames():
 
 
 def test_the_same_frames_give_the_same_choice():
-    generator = numpy.random.default_rng(7)
-    pictures = [generator.integers(0, 255, (36, 64), numpy.int16) for _ in range(60)]
-    choices = [[Chooser(Sampling()).takes(0, pictures[0])] for _ in range(2)]
-    for chosen in choices:
-        chooser = Chooser(Sampling())
-        chosen += [chooser.takes(n * 100, picture) for n, picture in enumerate(pictures)]
-    assert choices[0] == choices[1]
+    data = clip("testsrc2=size=320x180:rate=25")
+    assert times(data, Sampling(every_ms=400)) == times(data, Sampling(every_ms=400))
+
+
+def test_a_phones_rotation_is_kept(tmp_path):
+    (tmp_path / "flat.mp4").write_bytes(clip("testsrc2=size=320x180:rate=10", seconds=1))
+    command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "flat.mp4"), "-c", "copy"]
+    subprocess.run([*command, "-metadata:s:v:0", "rotate=90", str(tmp_path / "turned.mp4")], check=True)
+    flat, turned = (
+        next(decode.video((tmp_path / name).open("rb"), Sampling()))[1] for name in ("flat.mp4", "turned.mp4")
+    )
+    assert turned.shape == (320, 180, 3)
+    assert (turned == numpy.rot90(flat)).all()
 
 
 def test_no_frame_is_enlarged():
