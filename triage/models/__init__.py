@@ -15,6 +15,7 @@ from triage.models.order import (
 )
 from triage.models.questions import Answer, Question
 from triage.models.sampling import Doubt, Draw, SecondLook, SecondReading, SecondShare
+from triage.models.video import Shot, Track
 
 __all__ = [
     "Alert",
@@ -39,9 +40,11 @@ __all__ = [
     "SecondReading",
     "SecondShare",
     "Seen",
+    "Shot",
     "Standing",
     "Subscription",
     "Tagged",
     "Telling",
+    "Track",
     "Vector",
 ]
