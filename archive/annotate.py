@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from archive import access, custody
+from archive import access, custody, search
 from archive.custody import Actor
 from archive.errors import BadInput, NotAllowed
 from archive.models import Assignment, Finding, Item, ItemTag, Note, Tag, User
@@ -22,7 +22,9 @@ def tag(*, item: Item, name: str, actor: Actor) -> ItemTag:
     for attempt in (1, 2):
         try:
             with transaction.atomic(durable=True):
-                return _tag(item, name, actor)
+                made = _tag(item, name, actor)
+                search.refresh([item.pk])
+                return made
         except IntegrityError:  # somebody else made the same tag in this moment: it is there now
             if attempt == 2:
                 raise
@@ -44,6 +46,7 @@ def untag(*, item_tag: ItemTag, actor: Actor) -> None:
     access.require(actor, "annotate", item_tag.item.case)
     with transaction.atomic(durable=True):
         custody.erase(item_tag, event="item.untagged", actor=actor)
+        search.refresh([item_tag.item_id])
 
 
 def note(*, item: Item, text: str, actor: Actor, frame_ms: int | None = None) -> Note:
@@ -53,11 +56,13 @@ def note(*, item: Item, text: str, actor: Actor, frame_ms: int | None = None) ->
         raise BadInput("Write something first.")
     try:
         with transaction.atomic(durable=True):
-            return custody.write(
+            made = custody.write(
                 Note(item=item, by=actor.user, at=timezone.now(), text=text.strip(), frame_ms=frame_ms),
                 event="item.noted",
                 actor=actor,
             )
+            search.refresh([item.pk])
+            return made
     except ValidationError as error:
         raise BadInput(" ".join(error.messages)) from error
 
@@ -110,12 +115,14 @@ def establish(*, item: Item, about: str, basis: str, actor: Actor, **value: Any)
                 raise BadInput(f"The {axis} lies between -{most} and {most}: look at the place again.")
     try:
         with transaction.atomic(durable=True):
-            return custody.write(
+            made = custody.write(
                 Finding(
                     item=item, about=about, basis=basis.strip(), by=actor.user, at=timezone.now(), **value
                 ),
                 event="item.finding_recorded",
                 actor=actor,
             )
+            search.refresh([item.pk])
+            return made
     except ValidationError as error:
         raise BadInput(" ".join(error.messages)) from error

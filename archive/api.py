@@ -333,7 +333,11 @@ class OneCase(RetrieveAPIView):
             _filter("condition", "ok, damaged, cannot decode ...; none: not yet examined"),
             _filter("source", "code of a source; none: unknown"),
             _filter("tag", "a tag"),
-            _filter("q", "in names, notes, tags, hashes"),
+            _filter("q", "words to be found in names, claims, notes, tags, findings, suggestions; or a hash"),
+            _filter(
+                "in",
+                "look for q only in words by people, of the file, or by a machine: people, file, machine",
+            ),
         ],
     )
 )
@@ -347,7 +351,8 @@ class Items(OfCase):
         from archive.views.library import FILTERS, searched
 
         given = self.request.query_params
-        rows = searched(Item.objects.filter(case=self.case()), given.get("q", "").strip()[:200])
+        q = given.get("q", "").strip()[:200]
+        rows = searched(Item.objects.filter(case=self.case()), q, given.get("in", ""))
         for name in ("kind", "decision", "condition", "source", "tag"):
             if given.get(name):
                 rows = FILTERS[name](rows, given[name][:200])

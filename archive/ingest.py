@@ -24,7 +24,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from archive import access, custody, fixity, jobs, vault
+from archive import access, custody, fixity, jobs, search, vault
 from archive.custody import Actor
 from archive.custody.batch import Batch
 from archive.errors import AmparoError, BadInput, Conflict, Damaged, Disposed, Missing
@@ -184,6 +184,7 @@ def _register(case: Case, actor: Actor, arrived: list[tuple[Stored, Origin]]) ->
         )
         acquired.append(Acquired(item, already_held))
     batch.append()
+    search.refresh(one.item.pk for one in acquired)
     return acquired
 
 
@@ -476,6 +477,7 @@ def examine(row: Job, item: Item) -> None:
             technical=about.technical,
             examined_at=now,
         )
+        search.refresh([item.pk])
         if renditions.needs_proxy(about):
             jobs.enqueue("archive.proxy", subject=item, once=True)
         if wants_storyboard(item):

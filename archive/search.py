@@ -22,7 +22,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.expressions import RawSQL
 
@@ -106,22 +106,33 @@ _upper: dict[str, Callable[[Collection[UUID]], Collected]] = {}
 
 
 def register(origin: str, collect: Callable[[Collection[UUID]], Collected]) -> None:
-    """An upper floor's texts: `collect(ids of items)` gives those of each. It calls `refresh` when they change."""
+    """An upper floor's texts: `collect(ids of items)` gives those of each. It calls `refresh_upper` when they change."""
     _upper[origin] = collect
 
 
 def refresh(items: Iterable[UUID]) -> None:
-    """Make the texts of these items again, in the caller's transaction."""
+    """Make this floor's texts of these items again, in the transaction (and behind the event) that changed what they repeat."""
+    _refresh(items, set(_OWN))
+
+
+def refresh_upper(items: Iterable[UUID]) -> None:
+    """Make the upper floors' texts of these items again."""
+    _refresh(items, set(_upper))
+
+
+def _refresh(items: Iterable[UUID], origins: set[str]) -> None:
     ids = sorted(set(items))
-    Words.objects.filter(item_id__in=ids).delete()
-    Words.objects.bulk_create(_made(ids), batch_size=CHUNK)
+    Words.objects.filter(item_id__in=ids, origin__in=origins).delete()
+    # A conflict: another transaction made them in this moment
+    Words.objects.bulk_create(_made(ids, origins), batch_size=CHUNK, ignore_conflicts=True)
 
 
 def rebuild(case: Case | None = None) -> int:
     """Make the texts of every item (of a case) again; returns of how many."""
     number = 0
     for ids in _chunks(case):
-        refresh(ids)
+        with transaction.atomic():
+            _refresh(ids, {*_OWN, *_upper})
         number += len(ids)
     return number
 
@@ -132,7 +143,7 @@ def faults(case: Case | None = None) -> Iterator[UUID]:
         kept, made = defaultdict(dict), defaultdict(dict)
         for row in Words.objects.filter(item_id__in=ids):
             kept[row.item_id][row.origin] = row.text
-        for row in _made(ids):
+        for row in _made(ids, {*_OWN, *_upper}):
             made[row.item_id][str(row.origin)] = row.text
         yield from (pk for pk in ids if kept[pk] != made[pk])
 
@@ -149,18 +160,10 @@ def _chunks(case: Case | None) -> Iterator[list[UUID]]:
         yield ids
 
 
-def _made(ids: Collection[UUID]) -> list[Words]:
-    collected = {
-        Origin.FILE: _names(ids),
-        Origin.CLAIM: _statements(Claim, ids),
-        Origin.TAG: _each(ItemTag.objects.filter(item_id__in=ids).values_list("item_id", "tag__name")),
-        Origin.NOTE: _each(Note.objects.filter(item_id__in=ids).values_list("item_id", "text")),
-        Origin.FINDING: _statements(Finding, ids, "basis"),
-        **{origin: collect(ids) for origin, collect in _upper.items()},
-    }
+def _made(ids: Collection[UUID], origins: Collection[str]) -> list[Words]:
     rows = []
-    for origin, texts in collected.items():
-        for item, said in texts.items():
+    for origin in origins:
+        for item, said in {**_OWN, **_upper}[origin](ids).items():
             if text := "\n".join(dict.fromkeys(n for t in said if (n := normal(t))))[:LONGEST]:
                 rows.append(Words(item_id=item, origin=origin, text=text))
     return rows
@@ -182,3 +185,14 @@ def _each(rows: Iterable[tuple]) -> Collected:
     for item, *said in rows:
         texts[item] += said
     return texts
+
+
+_OWN: dict[str, Callable[[Collection[UUID]], Collected]] = {
+    Origin.FILE: _names,
+    Origin.CLAIM: lambda ids: _statements(Claim, ids),
+    Origin.TAG: lambda ids: _each(
+        ItemTag.objects.filter(item_id__in=ids).values_list("item_id", "tag__name")
+    ),
+    Origin.NOTE: lambda ids: _each(Note.objects.filter(item_id__in=ids).values_list("item_id", "text")),
+    Origin.FINDING: lambda ids: _statements(Finding, ids, "basis"),
+}

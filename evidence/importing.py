@@ -23,7 +23,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from archive import custody, ingest, vault
+from archive import custody, ingest, search, vault
 from archive.custody import Actor
 from archive.errors import BadInput, ToolFailed
 from archive.models import Acquisition, Case, Claim, Item
@@ -309,6 +309,7 @@ class _Taking:
                     if mark not in known:
                         known.add(mark)
                         custody.write(claim, event="item.claim_recorded", actor=self.actor)
+            search.refresh([item.pk])
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:

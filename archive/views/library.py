@@ -5,22 +5,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from archive import access, viewing
+from archive import search as text
 from archive.custody import Actor
-from archive.models import Acquisition, Blob, Case, Decision, Item, ItemTag, Note
+from archive.models import Blob, Case, Decision, Item
 from archive.views import present, suggestions, veil
 from archive.views.files import back
 
 PAGE = 48
 COUNTED = 10_000
 ORDERS = ("newest", "oldest")
+# Whose words a text is looked for in
+ORIGINS = {"people": text.BY_PEOPLE, "file": text.BY_FILE, "machine": text.BY_MACHINE}
+ORIGIN_WORDS = {
+    "people": gettext_lazy("tags, notes and findings by people"),
+    "file": gettext_lazy("names and claims of the file"),
+    "machine": gettext_lazy("tags and text that a machine suggests"),
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,8 @@ def library(request: HttpRequest, code: str) -> HttpResponse:
     case = get_object_or_404(Case.objects.visible_to(request.user), code=code)
     everything = Item.objects.visible_to(request.user).filter(case=case)
     q = request.GET.get("q", "").strip()[:200]
-    found = searched(everything, q)
+    within = request.GET.get("in", "") if q else ""
+    found = searched(everything, q, within)
     chosen = found
     for name in FILTERS:
         chosen = _filtered(chosen, name, request.GET.get(name, ""))
@@ -72,12 +82,16 @@ def library(request: HttpRequest, code: str) -> HttpResponse:
             "case": case,
             "here": "library",
             "q": q,
-            "cards": present.cards(request, page),
+            "cards": present.cards(request, page, asked=q),
             "next": after,
             "number": number,
             "more": more,
             "order": _order_words(order),
-            "facets": [_orders(request.GET, order), *_facets(request.GET, case, found)],
+            "facets": [
+                *_origins(request.GET, q),
+                _orders(request.GET, order),
+                *_facets(request.GET, case, found),
+            ],
             "chips": _chips(request.GET, case, q),
             "thumbnails": veil.thumbnails_shown(request, case.pk),
             "may_look": access.can(request.user, "view_original", case),
@@ -91,7 +105,8 @@ def library(request: HttpRequest, code: str) -> HttpResponse:
 def search(request: HttpRequest) -> HttpResponse:
     """Items of all cases that this person sees."""
     q = request.GET.get("q", "").strip()[:200]
-    found = searched(Item.objects.visible_to(request.user), q) if q else Item.objects.none()
+    within = request.GET.get("in", "")
+    found = searched(Item.objects.visible_to(request.user), q, within) if q else Item.objects.none()
     number, more = bounded_count(found)
     rows = found.order_by("case__code", "number")
     case_code, _sep, last = request.GET.get("next", "").rpartition("~")
@@ -105,11 +120,12 @@ def search(request: HttpRequest) -> HttpResponse:
         {
             "q": q,
             "here": "search",
-            "cards": present.cards(request, page[:PAGE]),
+            "cards": present.cards(request, page[:PAGE], asked=q),
             "next": after,
             "number": number,
             "more": more,
             "order": _("by case, then in the order they came"),
+            "facets": _origins(request.GET, q),
             "chips": [Chip(f"“{q}”", "?")] if q else [],
         },
     )
@@ -130,14 +146,13 @@ def thumbnails(request: HttpRequest, code: str) -> HttpResponse:
 # --- finding ----------------------------------------------------------------------------------------------------
 
 
-def searched(items: QuerySet[Item], q: str) -> QuerySet[Item]:
-    """Items whose number, names, hash, notes or tags hold a text."""
+def searched(items: QuerySet[Item], q: str, within: str = "") -> QuerySet[Item]:
+    """Items in whose words all that is asked for is found (see archive.search), or whose number, hash or source it names."""
     if not q:
         return items
-    asked = Q(file_name__icontains=q)
-    asked |= Q(Exists(Acquisition.objects.filter(item=OuterRef("pk"), file_name__icontains=q)))
-    asked |= Q(Exists(Note.objects.filter(item=OuterRef("pk"), text__icontains=q)))
-    asked |= Q(Exists(ItemTag.objects.filter(item=OuterRef("pk"), tag__name__icontains=q)))
+    asked = Q(pk__in=text.found(Item.objects.all(), q, ORIGINS.get(within, ())).values("pk"))
+    if within in ORIGINS:
+        return items.filter(asked)
     asked |= Q(source__code__iexact=q)
     pressed = "".join(q.lower().split())
     if len(pressed) >= 4 and all(c in "0123456789abcdef" for c in pressed):
@@ -186,6 +201,22 @@ FILTERS: dict[str, Callable[[QuerySet[Item], str], QuerySet[Item]]] = {
 
 def _filtered(items: QuerySet[Item], name: str, value: str) -> QuerySet[Item]:
     return FILTERS[name](items, value[:200]) if value else items
+
+
+def _origins(given: QueryDict, q: str) -> list[Facet]:
+    """In whose words to look, where something is asked for."""
+    on = given.get("in", "")
+    lines = [
+        Line(
+            str(words),
+            None,
+            _with(given, **{"in": None if name == on else name}),
+            name == on,
+            name == "machine",
+        )
+        for name, words in ORIGIN_WORDS.items()
+    ]
+    return [Facet(_("Look only in"), lines)] if q else []
 
 
 def _orders(given: QueryDict, order: str) -> Facet:

@@ -16,8 +16,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, pgettext
 
+from archive import search
 from archive.media.storyboard import Board
-from archive.models import Blob, Item, Rendition
+from archive.models import Blob, Item, Rendition, Words
 from archive.models.items import Statement
 from archive.views import files, suggestions, veil
 from archive.views.suggestions import Box, Full
@@ -53,13 +54,26 @@ class Card:
     labels: tuple[str, ...] = ()
     likely: str = ""
     trouble: str = ""
+    found: tuple[str, ...] = ()
+    found_machine: tuple[str, ...] = ()
 
 
-def cards(request: HttpRequest, items: Iterable[Item]) -> list[Card]:
-    """Cards for one page of items, veiled unless this session chose to see thumbnails."""
+def cards(request: HttpRequest, items: Iterable[Item], asked: str = "") -> list[Card]:
+    """Cards for one page of items, veiled unless this session chose to see thumbnails; where `asked` was found in each."""
     page = list(items)
     brief = suggestions.source().brief(page)
-    return [_card(request, item, brief.get(item.pk, suggestions.Brief())) for item in page]
+    where = search.where((item.pk for item in page), asked) if asked else {}
+    made = [_card(request, item, brief.get(item.pk, suggestions.Brief())) for item in page]
+    return [_with_origins(card, where.get(card.item.pk, [])) for card in made]
+
+
+def _with_origins(card: Card, origins: list[str]) -> Card:
+    words = dict(Words.Origin.choices)
+    return replace(
+        card,
+        found=tuple(str(words[o]) for o in origins if o not in search.BY_MACHINE),
+        found_machine=tuple(str(words[o]) for o in origins if o in search.BY_MACHINE),
+    )
 
 
 def _card(request: HttpRequest, item: Item, brief: suggestions.Brief) -> Card:
