@@ -39,7 +39,7 @@ ENDINGS = {
     "audio/x-wav": ".wav",
     "audio/flac": ".flac",
 }
-DECIDED = ("item.decided", "item.decision_withdrawn")
+DECIDED = ("item.decided", "item.decision_withdrawn", "item.answered")
 COLUMNS = {
     "metadata/items": (
         "code id file_name path sha256 size kind media_type condition width height duration_ms received_at source "
@@ -49,7 +49,7 @@ COLUMNS = {
         "code id pseudonym kind reliability consent_informed consent_scope consent_date consent_ends may_be_public "
         "may_go_to_courts legal_basis"
     ).split(),
-    "decisions": "item value reason time actor/id actor/role withdraws id subject number event".split(),
+    "decisions": "item question value reason time actor/id actor/role withdraws id subject number event".split(),
     "detections": (
         "item note task model analyser version weights_sha256 parameters frames truncated result result_sha256 time "
         "subject number event"
@@ -302,10 +302,16 @@ def _begin(bundle: Bundle, disclosure: Disclosure, out: _Writers, checkpoint: Ch
     case_events, own = held.values()
     out.custody.add(case.custody_subject(), case_events)
     out.custody.add(bundle.custody_subject(), own)
-    facts: dict[str, Any] = {"id": str(case.pk)}
+    facts: dict[str, Any] = {"id": str(case.pk), "questions": []}
     for event in case_events:
-        if event.body["payload"].get("record") == "archive.case":
+        record = event.body["payload"].get("record")
+        if record == "archive.case":
             facts |= event.values()
+        elif record == "triage.question" and event.body["type"] == "case.question_asked":
+            values = event.values()
+            facts["questions"].append(
+                {"id": event.body["payload"]["id"], "number": values["number"], "text": values["text"]}
+            )
     return Contents(facts)
 
 
@@ -424,6 +430,7 @@ def _decision(item: Item, event: Event) -> dict[str, Any]:
         **event.place,
         "item": item.code,
         "id": event.body["payload"]["id"],
+        "question": values.get("question"),  # None: a decision, whether the item is relevant to the case
         "value": values["value"],
         "withdraws": values["withdraws"],
         "reason": values["reason"],

@@ -31,9 +31,9 @@ def _fields(**records: tuple[str, ...]) -> frozenset[tuple[str, str]]:
 
 GROUPS: dict[str, Group] = {
     "case": Group(
-        _("Title, mandate and retention rule of the case"),
+        _("Title, mandate, retention rule and questions of the case"),
         True,
-        _fields(case=("title", "mandate", "retention")),
+        _fields(case=("title", "mandate", "retention")) | {("triage.question", "text")},
     ),
     "file_names": Group(_("Names that the files came with"), True, _fields(acquisition=("file_name",))),
     "statements": Group(
@@ -47,7 +47,7 @@ GROUPS: dict[str, Group] = {
         ),
         True,
         _fields(decision=("reason",), postponement=("reason",))
-        | {("evidence.bundle", "recipient"), ("evidence.bundle", "basis")},
+        | {("triage.answer", "reason"), ("evidence.bundle", "recipient"), ("evidence.bundle", "basis")},
     ),
     "origins": Group(
         _("Folders and web addresses that files came from"), False, _fields(acquisition=("path", "url"))

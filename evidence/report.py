@@ -233,7 +233,7 @@ def _context(
         "seen": seen,
         "number": number,
         "of": len(about.reports),
-        "case": {name: said(value) for name, value in seen.case.items()},
+        "case": {name: said(value) for name, value in seen.case.items() if not isinstance(value, list)},
         "sources": [{name: said(value) for name, value in row.items()} for row in held.sources(data)]
         if number == 1
         else [],
@@ -324,6 +324,7 @@ def _page(one: Held, pictures: list[Picture]) -> dict[str, Any]:
         "decisions": [
             {
                 **row,
+                "asked": said(row["asked"]) if row["asked"] else "",
                 "reason": "no reason given" if row["reason"] == "" else said(row["reason"]),
                 "at": moment(row["time"]),
                 "by": by.get(row["event"], "unknown"),

@@ -148,7 +148,12 @@ def _events(custody: Path) -> Iterator[Event]:
 def dossiers(data: Path) -> Iterator[Held]:
     """Each item of the bundle with all that belongs to it, in the order of metadata/items.json."""
     threads = ((subject, events) for subject, events in chains(data) if subject.startswith("item:"))
-    decisions = groupby(listed(data / "decisions.json"), key=lambda row: row["item"])
+    questions = {str(row["id"]): row["text"] for row in case_of(data).get("questions", ())}
+    decided_rows = (
+        {**row, "asked": questions.get(str(row.get("question")), "")}
+        for row in listed(data / "decisions.json")
+    )
+    decisions = groupby(decided_rows, key=lambda row: row["item"])
     runs = groupby(listed(data / "detections.json"), key=lambda row: row["item"])
     decided, looked = next(decisions, None), next(runs, None)
     for item in listed(data / "metadata" / "items.json"):

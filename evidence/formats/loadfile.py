@@ -129,7 +129,8 @@ def _text(one: Held) -> str:
         )
     for row in one.decisions:
         reason = "none given" if row["reason"] == "" else said(row["reason"])
-        lines.append(f"Decided by a person, {moment(row['time'])}: {row['value']} (reason: {reason})")
+        what = f"Answered by a person to '{said(row['asked'])}'" if row["asked"] else "Decided by a person"
+        lines.append(f"{what}, {moment(row['time'])}: {row['value']} (reason: {reason})")
     for row in one.runs:
         seen = ", ".join(f"{c['label']} ({c['count']})" for c in summary(row["result"])) or "nothing marked"
         lines.append(f"Suggested by {said(row['model'])}, not a finding: {seen}")

@@ -89,7 +89,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 SUBJECT = re.compile(r"(?:item|case|source|bundle|system):[0-9A-Za-z-]{1,64}")
 EVENT_KEYS = "actor number payload previous reason software subject time type version".split()
 WITHHELD = {"withheld": True}
-DECIDED = ("item.decided", "item.decision_withdrawn")
+DECIDED = ("item.decided", "item.decision_withdrawn", "item.answered")
 GONE = ("item.disposed", "item.held_again")  # bytes destroyed, and taken in again
 KEPT = {"item.stored", "item.acquired", "item.analysed", "item.rendition_made", "bundle.requested"}
 KEPT |= {*GONE, *DECIDED, "item.redaction_approved"}
@@ -1494,8 +1494,10 @@ class Check:
         for where, row in self._list("data/decisions.json"):
             at, event = self._take(where, row, waiting)
             actor = {key: event["actor"][key] for key in ("id", "kind", "role")}
-            told = (row["id"], row["time"], row["actor"], row["value"], row["withdraws"], row["reason"])
-            then: tuple[Any, ...] = (event["payload"]["id"], event["time"], actor)
+            told = (row["id"], row["time"], row["actor"], row.get("question"))
+            told += (row["value"], row["withdraws"], row["reason"])
+            asked = event["payload"]["set"].get("question")
+            then: tuple[Any, ...] = (event["payload"]["id"], event["time"], actor, asked)
             then += tuple(self._value(at, name) for name in ("value", "withdraws", "reason"))
             need(told == then, "differs", where, event_of(at))
             need(actor["kind"] == "person", "decision-person", where)

@@ -30,7 +30,7 @@ from evidence import bag, bundle, contents, report
 from evidence.disclosure import DEFAULT
 from evidence.models import Bundle
 from tests import cast
-from triage import results, review
+from triage import questions, results, review
 from triage.models import Analysis, Detection
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -78,6 +78,8 @@ def case(rania) -> Case:
     review.decide(item=items[0], actor=actor, value="relevant", reason="The bridge is seen, says Dr. Öz.")
     first = review.decide(item=items[1], actor=actor, value="not_relevant")
     review.withdraw(decision=first, actor=actor, reason="Looked again")
+    asked = questions.ask(case=made, actor=actor, text="Does it show damage to a medical facility?")
+    questions.answer(item=items[0], question=asked, actor=actor, value="yes", reason="The sign.", shown={})
     annotate.note(item=items[0], actor=actor, text="Ask Hala about this.")
     analyse(items[0], "yolo11n", "ab" * 32, [("person", "0.9421"), ("car", "0.5000")])
     analyse(items[1], "people, OpenCV 4.14", "", [])
@@ -142,8 +144,15 @@ def test_exported_case_is_verified_by_a_stranger(case, tmp_path):
     made = exported(case, out, reason="For the court")
     status, said = check(out, tmp_path)
     assert status == 0, said
-    assert "6 originals" in said and "3 decisions" in said and "2 runs of a model" in said
+    assert "6 originals" in said and "4 decisions" in said and "2 runs of a model" in said
     assert check(out, tmp_path)[0] == 0
+    answers = [row for row in rows(out, "decisions") if row["question"] is not None]
+    (asked,) = [
+        q for q in rows(out, "metadata/case")["questions"] if str(q["id"]) == str(answers[0]["question"])
+    ]
+    assert (asked["text"], answers[0]["value"]) == ("Does it show damage to a medical facility?", "yes")
+    text = next((out / "data/interchange").rglob("*0001*.txt")).read_text()
+    assert "Answered by a person to 'Does it show damage to a medical facility?'" in text
     assert bagit.Bag(str(out)).validate()
     assert made.state == Bundle.State.BUILT
     for item in Item.objects.filter(case=case):
@@ -272,6 +281,7 @@ def test_people_sources_and_notes_are_withheld_unless_chosen(case, tmp_path, ran
     assert not (tmp_path / "d/data/custody/openings.jsonl").read_bytes()
     assert rows(tmp_path / "d", "metadata/items")[0]["file_name"] == {"withheld": True}
     assert rows(tmp_path / "d", "decisions")[0]["reason"] == {"withheld": True}
+    assert rows(tmp_path / "d", "metadata/case")["questions"][-1]["text"] == {"withheld": True}
     paths = [row["path"] for row in rows(tmp_path / "d", "metadata/items")]
     assert paths[0].endswith("HARBOUR-1-0001/original.jpg") and paths[-1].endswith("/original")
     for name in "bcd":
