@@ -15,6 +15,7 @@ from triage.models.order import (
 )
 from triage.models.questions import Answer, Question
 from triage.models.sampling import Doubt, Draw, SecondLook, SecondReading, SecondShare
+from triage.models.similar import Part, PartVector
 from triage.models.video import Shot, Track
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "Known",
     "Near",
     "Ordering",
+    "Part",
+    "PartVector",
     "Question",
     "Ranking",
     "ReadText",
