@@ -122,6 +122,46 @@ def video(
             raise Undecodable("no-frames")
 
 
+def moment(stream: BinaryIO, at_ms: int, alive: Callable[[int], None] = lambda frames: None) -> Pixels:
+    """The frame that a video shows so many milliseconds from its start. `alive` as for `video`. Raises Undecodable."""
+    import av
+
+    try:
+        with av.open(stream, mode="r", buffer_size=1 << 18, metadata_errors="ignore") as container:
+            if not container.streams.video:
+                raise Undecodable("no-frames")
+            track = container.streams.video[0]
+            if (track.codec_context.width or 1) * (track.codec_context.height or 1) > MAX_PIXELS:
+                raise Undecodable("too-large")
+            track.thread_type = "AUTO"
+            first = container.start_time or 0
+            wanted = first / 1e6 + at_ms / 1000
+            container.seek(first + at_ms * 1000)  # to the last key frame before it
+            shown = None
+            for seen, frame in enumerate(container.decode(track)):
+                if seen % 50 == 0:
+                    alive(seen)
+                if shown is not None and frame.time is not None and frame.time > wanted + 0.0005:
+                    break
+                shown = frame
+    except (av.FFmpegError, ValueError, OSError) as error:
+        raise Undecodable("cannot-decode") from error
+    if shown is None:
+        raise Undecodable("no-frames")
+    return upright(shown)
+
+
+def part(pixels: Pixels, box: tuple[int, int, int, int]) -> Pixels:
+    """What lies in a box (left, top, width, height in 100,000ths of the frame), at least one pixel of it."""
+    import numpy
+
+    high, wide = pixels.shape[:2]
+    x, y, width, height = (share / 100_000 for share in box)
+    left, top = min(int(x * wide), wide - 1), min(int(y * high), high - 1)
+    right, bottom = max(left + 1, round((x + width) * wide)), max(top + 1, round((y + height) * high))
+    return numpy.ascontiguousarray(pixels[top:bottom, left:right])
+
+
 def upright(frame: Any) -> Pixels:
     """The frame as a player shows it: 8-bit BGR, turned as its display matrix says."""
     import numpy
