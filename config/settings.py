@@ -73,6 +73,7 @@ VAULT_DIR = Path(text("VAULT_DIR", str(DATA_DIR / "vault")))
 SCRATCH_DIR = Path(text("SCRATCH_DIR", str(DATA_DIR / "scratch")))
 STAGING_DIR = Path(text("STAGING_DIR", str(DATA_DIR / "staging")))
 MODELS_DIR = Path(text("MODELS_DIR", str(DATA_DIR / "models")))
+INDEX_DIR = Path(text("INDEX_DIR", str(DATA_DIR / "cache" / "similar")))
 LOG_DIR = DATA_DIR / "logs"
 
 PRODUCTION = flag("AMPARO_PRODUCTION")
