@@ -352,7 +352,7 @@ def _page(item: Item, events: list[Event], disclosure: Disclosure, files: str) -
         elif kind in DECIDED:
             decisions.append(_decision(item, event))
         elif kind == "item.analysed":
-            runs.append(_run(item, event))
+            runs.append(_run(item, event, redacted=files == Bundle.Files.REDACTED))
     codes = (
         dict(Source.objects.filter(case_id=item.case_id).values_list("pk", "code")) if state["source"] else {}
     )
@@ -439,8 +439,11 @@ def _decision(item: Item, event: Event) -> dict[str, Any]:
     }
 
 
-def _run(item: Item, event: Event) -> dict[str, Any]:
-    """One model's look at the item. Raises Damaged when its detections are no longer those that were recorded."""
+def _run(item: Item, event: Event, *, redacted: bool) -> dict[str, Any]:
+    """One model's look at the item; what it read there is withheld where the original is not given (`redacted`).
+
+    Raises Damaged when its suggestions are no longer those that were recorded.
+    """
     values = event.values()
     result = stored.of(Analysis.objects.get(pk=event.body["payload"]["id"])).canonical
     if hashlib.sha256(result).hexdigest() != values["result_sha256"]:
@@ -454,7 +457,7 @@ def _run(item: Item, event: Event) -> dict[str, Any]:
         "item": item.code,
         "note": NOT_A_FINDING,
         **{name: values[name] for name in named},
-        "result": json.loads(result),
+        "result": WITHHELD if redacted and values["task"] == Analysis.Task.TEXT else json.loads(result),
         "result_sha256": values["result_sha256"],
         "time": event.body["time"],
     }

@@ -25,7 +25,7 @@ from archive.errors import Damaged, ToolFailed
 from archive.media.storyboard import KIND as STORYBOARD
 from archive.media.storyboard import Board
 from archive.printing import FACES, FONTS, PROGRAM
-from evidence.disclosure import GROUPS
+from evidence.disclosure import GROUPS, WITHHELD
 from evidence.formats import BundleFacts, held, statements
 from evidence.formats.facts import ITEMS_PER_REPORT
 from evidence.formats.held import Event, Held
@@ -339,6 +339,7 @@ def _page(one: Held, pictures: list[Picture]) -> dict[str, Any]:
                 if row["weights_sha256"]
                 else "built into the library",
                 "found": summary(row["result"])[:SHOWN],
+                "withheld": row["result"] == WITHHELD,
             }
             for row in one.runs
         ],

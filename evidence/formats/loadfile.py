@@ -13,7 +13,7 @@ from evidence.disclosure import WITHHELD
 from evidence.formats import held
 from evidence.formats.facts import BundleFacts
 from evidence.formats.held import INTERCHANGE, Given, Held, given
-from evidence.formats.words import ABOUT, moment, said, statement, summary
+from evidence.formats.words import ABOUT, WITHHELD_WORDS, moment, said, statement, summary
 
 QUOTE, PART, BREAK = "\u00fe", "\u0014", "\u00ae"
 COLUMNS = (
@@ -132,8 +132,11 @@ def _text(one: Held) -> str:
         what = f"Answered by a person to '{said(row['asked'])}'" if row["asked"] else "Decided by a person"
         lines.append(f"{what}, {moment(row['time'])}: {row['value']} (reason: {reason})")
     for row in one.runs:
-        seen = ", ".join(f"{c['label']} ({c['count']})" for c in summary(row["result"])) or "nothing marked"
+        seen = ", ".join(f"{c['label']} ({c['count']})" for c in summary(row["result"])) or (
+            WITHHELD_WORDS if row["result"] == WITHHELD else "nothing marked"
+        )
         lines.append(f"Suggested by {said(row['model'])}, not a finding: {seen}")
+        lines += [f"  read: {said(found['text'])}" for found in row["result"] if "text" in found]
     if len(lines) == 6:
         lines.append("Nothing is claimed about it, and nothing was established, decided or suggested.")
     return "\n".join(lines) + "\n"

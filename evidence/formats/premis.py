@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+from evidence.disclosure import WITHHELD
 from evidence.formats import held
 from evidence.formats.facts import BundleFacts
 from evidence.formats.held import INTERCHANGE, Agents, Event, Given, Held, given, urn
-from evidence.formats.words import sentence
+from evidence.formats.words import WITHHELD_WORDS, sentence
 
 FILE = "premis.xml"
 BEGIN = """<?xml version="1.0" encoding="UTF-8"?>
@@ -145,7 +146,8 @@ def _outcome(one: Held, event: Event) -> str:
             outcome = given(row["value"])
     for row in one.runs:
         if row["event"] == event.hash:
-            outcome, note = f"{len(row['result'])} suggestions of {row['model']}", row["note"]
+            number = WITHHELD_WORDS if row["result"] == WITHHELD else len(row["result"])
+            outcome, note = f"{number} suggestions of {row['model']}", row["note"]
     if not outcome:
         return ""
     detail = group("eventOutcomeDetail", text("eventOutcomeDetailNote", note)) if note else ""

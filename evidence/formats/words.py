@@ -69,7 +69,9 @@ def statement(row: dict[str, Any]) -> str:
 def summary(result: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Detections and tags by class: how many, in how many frames, and the highest score."""
     classes: dict[str, list[dict]] = {}
-    for row in (row for row in result if "label" in row):
+    for row in (
+        row for row in result if "label" in row
+    ):  # none in one that is withheld, or that names nothing
         classes.setdefault(row["label"], []).append(row)
     return [
         {

@@ -3,15 +3,21 @@
 import json
 import subprocess
 import sys
+from decimal import Decimal
 
 import pytest
+from django.db import transaction
+from django.utils import timezone
 
-from archive import access, jobs
+from archive import access, custody, jobs
 from archive.custody import Actor
 from archive.models import Job
 from evidence import bundle
 from evidence.redaction import verbs
 from tests import cast
+from triage import stored
+from triage.models import Analysis
+from triage.results import Looked, Words
 
 BOX = {
     "id": "d1",
@@ -29,6 +35,23 @@ def work() -> None:
         jobs.run_waiting(name)
 
 
+PLATE = "KA 1234 BX"
+
+
+def read(item) -> None:
+    """What a reader of text found in the picture, as the pipeline stores it."""
+    box = tuple(Decimal(n) for n in ("0.30000", "0.30000", "0.10000", "0.10000"))
+    looked = Looked("reader", (0,), words=(Words(0, PLATE, Decimal("0.9000"), box),))
+    facts = {"task": "text", "analyser": "reader", "version": 1, "model": "a reader", "recipe": "ab" * 32}
+    facts |= {"frames": 1, "looked_at_ms": [0], "found": looked.count, "result_sha256": looked.sha256}
+    facts |= {"started_at": timezone.now(), "finished_at": timezone.now()}
+    with transaction.atomic(durable=True):
+        analysis = custody.write(
+            Analysis(item=item, **facts), event="item.analysed", actor=Actor.system("worker")
+        )
+        stored.put(analysis, looked)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_bundle_of_an_approved_redaction_verifies_and_says_who_approved(tmp_path):
     drawer, approver = cast.person("researcher"), cast.person("legal")
@@ -38,6 +61,7 @@ def test_bundle_of_an_approved_redaction_verifies_and_says_who_approved(tmp_path
     item = cast.item(case)
     work()
     item.refresh_from_db()
+    read(item)
     redaction = verbs.begin(item=item, actor=cast.signed_in(drawer))
     document = json.loads(json.dumps(redaction.draft)) | {"regions": [BOX]}
     redaction = verbs.confirm(
@@ -56,3 +80,7 @@ def test_bundle_of_an_approved_redaction_verifies_and_says_who_approved(tmp_path
         ran = subprocess.run(command, capture_output=True, text=True)
         assert ran.returncode == 0, ran.stdout
         assert words in ran.stdout
+        said = b"".join(
+            f.read_bytes() for f in out.rglob("*") if f.suffix in (".json", ".csv", ".txt", ".xml", ".jsonld")
+        )
+        assert (PLATE.encode() in said) == (files == "both"), "what was covered must not be told in words"
