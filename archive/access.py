@@ -50,6 +50,7 @@ RULES: dict[str, Rule] = {
     "assign": Rule(frozenset({ADMINISTRATOR, RESEARCHER})),
     "decide": Rule(frozenset({ADMINISTRATOR, RESEARCHER})),
     "edit_criteria": Rule(frozenset({ADMINISTRATOR, RESEARCHER, DATA_SCIENTIST})),
+    "subscribe": Rule(frozenset({ADMINISTRATOR, RESEARCHER, REVIEWER, LEGAL, DATA_SCIENTIST})),
     "redact": Rule(frozenset({ADMINISTRATOR, RESEARCHER, LEGAL})),
     "export": Rule(frozenset({ADMINISTRATOR, RESEARCHER, LEGAL}), EXPORT),
     "see_identity": Rule(frozenset({ADMINISTRATOR, RESEARCHER, LEGAL}), IDENTITY),
@@ -62,6 +63,7 @@ RULES: dict[str, Rule] = {
     # acts on no case
     "create_case": Rule(frozenset({ADMINISTRATOR, RESEARCHER}), ""),
     "manage_people": Rule(frozenset({ADMINISTRATOR}), ""),
+    "allow_destinations": Rule(frozenset({ADMINISTRATOR}), ""),
     "see_all_jobs": Rule(frozenset({ADMINISTRATOR}), ""),
     "export_all": Rule(frozenset({ADMINISTRATOR}), ""),  # of the cases that they may export
     "see_system": Rule(frozenset({ADMINISTRATOR}), ""),

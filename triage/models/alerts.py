@@ -80,7 +80,7 @@ class Subscription(Custodial):
     measure = models.CharField(max_length=8, choices=Measure)
     # The score from which on an item is told of; none for a rule
     least = models.DecimalField(max_digits=9, decimal_places=3, null=True)
-    # One criterion of triage.scoring, without its name; empty for a score
+    # One criterion of triage.rules, without its name; empty for a score
     rule = models.JSONField(default=dict, blank=True)
     mail = models.ForeignKey(Destination, null=True, on_delete=models.PROTECT, related_name="+")
     webhook = models.ForeignKey(Destination, null=True, on_delete=models.PROTECT, related_name="+")
