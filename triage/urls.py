@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from triage.views import criteria, questions, review
+from triage.views import criteria, estimate, questions, review, sample, second
 
 urlpatterns = [
     path("cases/<str:code>/review/", review.queue_page, name="review"),
@@ -10,6 +10,17 @@ urlpatterns = [
     path("cases/<str:code>/questions/", questions.questions_page, name="questions"),
     path("cases/<str:code>/questions/<int:number>/close", questions.close, name="question-close"),
     path("cases/<str:code>/criteria/", criteria.criteria, name="criteria"),
+    path("cases/<str:code>/estimate/", estimate.page, name="estimate"),
+    path("cases/<str:code>/estimate/draw", estimate.draw, name="sample-draw"),
+    path("samples/<uuid:draw_id>/", sample.sample, name="sample"),
+    path("samples/<uuid:draw_id>/<uuid:item_id>/", sample.sample_item, name="sample-item"),
+    path("cases/<str:code>/second/", second.second, name="second"),
+    path("cases/<str:code>/second/share", second.set_share, name="second-share"),
+    path("cases/<str:code>/second/<int:number>/<uuid:item_id>/", second.second_item, name="second-item"),
+    path("second/<uuid:reading_id>/", second.settle, name="settle"),
+    path("cases/<str:code>/doubtful/", second.doubts, name="doubtful"),
+    path("cases/<str:code>/doubtful/search", second.search, name="doubtful-search"),
+        "cases/<str:code>/doubtful/<int:number>/<uuid:item_id>/", second.doubtful_item, name="doubtful-item"
     path("review/<uuid:item_id>/", review.item, name="review-item"),
     path("review/<uuid:item_id>/decide", review.decide, name="review-decide"),
     path("review/<uuid:item_id>/postpone", review.postpone, name="review-postpone"),

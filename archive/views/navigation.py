@@ -37,6 +37,8 @@ CASE = [
     ("case", _("Overview")),
     ("review", _("Review")),
     ("questions", _("Questions")),
+    ("estimate", _("What was missed")),
+    ("alerts-of-case", _("Alerts")),
     ("library", _("Library")),
     ("sources", _("Sources")),
     ("bundles", _("Bundles")),
@@ -49,6 +51,7 @@ CASE = [
 EVERYTHING = [
     ("home", _("Home")),
     ("cases", _("Cases")),
+    ("alerts", _("Alerts")),
     ("jobs", _("All jobs")),
     ("bundles-all", _("All bundles")),
     ("accounts", _("People")),

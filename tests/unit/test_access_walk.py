@@ -206,6 +206,21 @@ TABLE = [
     Try("questions", "GET", CASE, EVERYONE, OF_CASE),
     Try("questions", "POST", CASE, ORDERS, OF_CASE, {"text": "Does it show the bridge?"}),
     Try("question-close", "POST", CASE, ORDERS, ("code", "number"), {"reason": "Answered"}),
+    Try("estimate", "GET", CASE, EVERYONE, OF_CASE),
+    Try("sample-draw", "POST", CASE, WORKS, OF_CASE, {"size": "1"}),
+    Try("sample", "GET", CASE, EVERYONE, ("draw",)),
+    Try("sample-item", "GET", CASE, EVERYONE, ("draw", "item")),
+    Try("sample-item", "POST", CASE, WORKS, ("draw", "item"), {"value": "yes"}),
+    Try("second", "GET", CASE, EVERYONE, OF_CASE),
+    Try("second-share", "POST", CASE, ORDERS, OF_CASE, {"percent": "5"}),
+    Try("second-item", "GET", CASE, WORKS, ("code", "question", "item")),
+    Try("second-item", "POST", CASE, WORKS, ("code", "question", "item"), {"value": "yes"}),
+    Try("settle", "GET", CASE, WORKS, ("reading",)),
+    Try("settle", "POST", CASE, WORKS, ("reading",), {"value": "no"}),
+    Try("doubtful", "GET", CASE, EVERYONE, OF_CASE),
+    Try("doubtful-search", "POST", CASE, WORKS, OF_CASE),
+    Try("doubtful-item", "GET", CASE, WORKS, ("code", "question", "item")),
+    Try("doubtful-item", "POST", CASE, WORKS, ("code", "question", "item"), {"value": "yes"}),
     Try("criteria", "GET", CASE, EVERYONE, OF_CASE),
     Try("criteria", "POST", CASE, ORDERS, OF_CASE),
     # evidence
@@ -286,6 +301,7 @@ def world(settings) -> SimpleNamespace:
     annotate.assign(item=item, to=guest, actor=actor)
     questions.ask(case=case, actor=actor, text="Is the bridge of Quelimane seen?")
     asked, done, hold = _governed(case, item, actor)
+    draw, reading = _sampled(case, actor)
     job = Job.objects.filter(case=case).first()
     Job.objects.filter(pk=job.pk).update(state="failed", finished_at=timezone.now())
     publish(actor=Actor.operator())
@@ -309,6 +325,9 @@ def world(settings) -> SimpleNamespace:
             "proxy": _rendition(item, Rendition.Kind.PROXY).pk,
             "bundle": _bundle(case, item).pk,
             "number": 1,
+            "draw": draw.pk,
+            "question": 0,
+            "reading": reading.pk,
         },
         secrets=[b"quelimane", item.sha256.encode()],
     )
@@ -333,6 +352,21 @@ def _governed(case, item, actor) -> tuple:
         identities=False,
     )
     return asked, done, hold
+
+
+def _sampled(case, actor) -> tuple:
+    """A sample by lot of all that is unseen, and an item that was read by two persons."""
+    from triage import elusion, questions, review, second_reading
+
+    main = questions.main(case)
+    draw = elusion.draw(question=main, actor=actor, size=elusion.seen(main).unseen)
+    other = cast.item(case, name="quelimane-market.jpg")
+    review.decide(item=other, actor=actor, value="relevant", shown={})
+    second_reading.set_share(question=main, actor=actor, percent=100)
+    helper = cast.person(RESEARCHER)
+    cast.share(case, helper)
+    reading = second_reading.read_again(question=main, item=other, actor=cast.signed_in(helper), value="no")
+    return draw, reading
 
 
 def _rendition(item, kind) -> Rendition:

@@ -135,7 +135,7 @@ class Doubt(models.Model):
     place = models.PositiveIntegerField()
     # The answer (or decision) that is contradicted
     answer = models.UUIDField()
-    # Numbers of the items most like it that were answered the other way
+    # "numbers" of the items most like it that were answered the other way, "models" that compared them
     like = models.JSONField()
     # How many answers it was compared with, and when
     among = models.PositiveIntegerField()
