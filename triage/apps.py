@@ -8,7 +8,7 @@ class TriageConfig(AppConfig):
 
     def ready(self) -> None:
         from archive.views import suggestions
-        from triage import pipeline  # noqa: F401  declares its jobs
+        from triage import doubtful, pipeline  # noqa: F401  declare their jobs
         from triage.suggesting import Offer
 
         suggestions.register(Offer())

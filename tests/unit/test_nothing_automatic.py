@@ -49,6 +49,11 @@ HUMAN_TABLES = (
     "evidence_bundleitem",
     "evidence_redactionlook",
     "triage_criteria",
+    "triage_answer",
+    "triage_draw",
+    "triage_secondshare",
+    "triage_secondreading",
+    "triage_secondlook",
 )
 OUTSIDE = {
     "smtplib",
@@ -99,6 +104,7 @@ def test_every_job_is_on_the_list():
         "custody.publish",
         "custody.verify",
         "triage.analyse",
+        "triage.doubtful",  # points out answers for a second look
         "triage.rescore",
         "evidence.build",
         "evidence.redact",
@@ -278,7 +284,7 @@ def scene() -> Item:
     item = cast.item(case, cast.jpeg(160, 120, seed=5))
     for name in jobs.KINDS:
         if not name.startswith("test.") and name not in AFTER_A_PERSON:
-            subject = case if name == "triage.rescore" else item
+            subject = case if name in ("triage.rescore", "triage.doubtful") else item
             jobs.enqueue(name, subject=subject, payload={"sha256": item.sha256})
     return item
 
