@@ -24,7 +24,7 @@ from archive.custody.canonical import canonical
 from archive.jobs import job
 from archive.media.probe import Condition
 from archive.models import Case, Item, Job
-from triage import analysers, registry, results, scoring, standing, stored
+from triage import analysers, registry, results, scoring, standing, stored, tracks
 from triage.analysers.base import Analyser
 from triage.models import Analysis, Criteria, Standing
 from triage.registry import ModelEntry
@@ -138,7 +138,7 @@ def analyse(rows: list[Job]) -> None:
             row = by_key[outcome.work.key]
             ended = timezone.now()
             if outcome.looked:
-                _keep(row, outcome.looked, recipes, ended - timedelta(seconds=outcome.seconds), ended)
+                _keep(row, outcome, recipes, ended - timedelta(seconds=outcome.seconds), ended)
             elif outcome.undecodable:
                 _stand(row, State.UNREADABLE, outcome.sentence)
             else:
@@ -161,10 +161,11 @@ def _work(row: Job) -> Work | None:
 
 
 def _keep(
-    row: Job, looked: tuple[Looked, ...], recipes: list[Recipe], started_at: datetime, finished_at: datetime
+    row: Job, outcome: Outcome, recipes: list[Recipe], started_at: datetime, finished_at: datetime
 ) -> None:
     """Store analyses, detections and place, and finish the job: one transaction. A second time changes nothing."""
-    item = row.item
+    item, looked = row.item, outcome.looked
+    objects = tracks.followed(looked, outcome.shots) if item.kind == Item.Kind.VIDEO else {}
     for attempt in (1, 2):
         try:
             with transaction.atomic(durable=True):
@@ -172,7 +173,9 @@ def _keep(
                 pairs = zip(looked, recipes, strict=True)
                 fresh = [(one, recipe) for one, recipe in pairs if recipe.sha256 not in have]
                 if fresh:
-                    _store(item, fresh, started_at, finished_at)
+                    analyses = _store(item, fresh, started_at, finished_at)
+                    if item.kind == Item.Kind.VIDEO:
+                        tracks.keep(item, analyses, objects, outcome.shots)
                 said = None if have else {item.pk: results.suggested(looked)}
                 facts = standing.facts_of([item], said)[item.pk]
                 standing.place(item, standing.rules_of(item.case), facts)
@@ -188,7 +191,7 @@ def _store(
     looked: list[tuple[Looked, Recipe]],
     started_at: datetime,
     finished_at: datetime,
-) -> None:
+) -> list[Analysis]:
     """The analysers' results, each with its event."""
     log, rows = Batch(Actor.system("worker")), []
     for one, recipe in looked:
@@ -217,6 +220,7 @@ def _store(
     log.append()
     for analysis, one in rows:
         stored.put(analysis, one)
+    return [analysis for analysis, _ in rows]
 
 
 def _stand(row: Job, state: str, note: str) -> None:

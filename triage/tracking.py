@@ -18,6 +18,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from triage.results import Found
 
 FRAME_MS = 1000 / 30
@@ -29,10 +32,12 @@ MATCH, MATCH_NEW, MATCH_UNSURE = (
 )  # least overlap (times confidence, except for unsure boxes) to be joined
 SAME = 0.7  # overlap from which two boxes of a frame are one
 LOST_MS = 2000
+SMALLEST = 1e-5  # side of a box, the step that detections are stored in
 # Standard deviations for each frame as shares of the height: of a position, and of a velocity
 POSITION, VELOCITY = 1 / 20, 1 / 160
 
 Box = tuple[float, float, float, float]
+Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -102,16 +107,12 @@ def _join(
     for own_class in (True, False):
         if not objects or not boxes:
             break
-        gain = [
-            [
-                overlap(one.box, _floats(box)) * (float(box.score) if weigh else 1.0)
-                if not own_class or one.label == box.label
-                else 0.0
-                for box in boxes
-            ]
-            for one in objects
-        ]
-        pairs = [(row, column) for row, column in assign(gain, least)]
+        gain = overlaps([one.box for one in objects], [_floats(box) for box in boxes])
+        if weigh:
+            gain *= [float(box.score) for box in boxes]
+        if own_class:
+            gain *= [[one.label == box.label for box in boxes] for one in objects]
+        pairs = assign(gain, least)
         for row, column in pairs:
             objects[row].add(boxes[column])
         rows, columns = {row for row, _ in pairs}, {column for _, column in pairs}
@@ -120,69 +121,57 @@ def _join(
     return objects, boxes
 
 
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes (x, y, width, height)."""
-    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    both = width * height
-    return both / (a[2] * a[3] + b[2] * b[3] - both)
+def overlaps(some: Sequence[Box], others: Sequence[Box]) -> Matrix:
+    """Intersection over union of each of some boxes (x, y, width, height) with each of others."""
+    a, b = np.array(some).reshape(-1, 1, 4), np.array(others).reshape(1, -1, 4)
+    ends = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
+    sides = np.maximum(0.0, ends - np.maximum(a[..., :2], b[..., :2]))
+    both = sides.prod(-1)
+    return np.asarray(both / (a[..., 2:].prod(-1) + b[..., 2:].prod(-1) - both))
 
 
-def assign(gain: Sequence[Sequence[float]], least: float) -> list[tuple[int, int]]:
+def assign(gain: Matrix, least: float) -> list[tuple[int, int]]:
     """Pairs (row, column), each used once, whose gains of at least `least` have the greatest sum.
 
-    Shortest augmenting paths (Jonker and Volgenant 1987). A row may also stay alone: each has a column of its own
-    for that, of gain 0, and what is under `least` counts as less than that.
+    Shortest augmenting paths (Jonker and Volgenant 1987). A row may also stay alone: each has a column of its own for
+    that, of gain 0, and what is under `least` counts as less than that.
     """
-    columns = len(gain[0]) if gain else 0
-    width = columns + len(gain)
-    cost = [
-        [-g if g >= least else 1.0 for g in row] + [0.0 if n == row_number else 1.0 for n in range(len(gain))]
-        for row_number, row in enumerate(gain)
-    ]
-    row_price, column_price = [0.0] * len(gain), [0.0] * width
-    taken: list[int] = [-1] * width  # the row that has a column
-    for start in range(len(gain)):
-        shortest, before = [float("inf")] * width, [-1] * width
-        done = [False] * width
-        row, last = start, -1
-        while True:
-            best, nearest = -1, float("inf")
-            reached = shortest[last] if last >= 0 else 0.0
-            for column in range(width):
-                if done[column]:
-                    continue
-                way = reached + cost[row][column] - row_price[row] - column_price[column]
-                if way < shortest[column]:
-                    shortest[column], before[column] = way, last
-                if shortest[column] < nearest:
-                    nearest, best = shortest[column], column
-            done[best], last = True, best
-            if taken[best] < 0:
-                break
-            row = taken[best]
-        for column in range(width):
-            if done[column] and column != last:
-                row_price[taken[column]] += shortest[last] - shortest[column]
-                column_price[column] -= shortest[last] - shortest[column]
-        row_price[start] += shortest[last]
+    rows, columns = gain.shape
+    alone = np.where(np.eye(rows, dtype=bool), 0.0, 1.0)
+    cost = np.hstack([np.where(gain >= least, -gain, 1.0), alone])
+    price = np.zeros(rows + columns)
+    row_price = np.zeros(rows)
+    taken = np.full(rows + columns, -1)  # the row that has a column
+    for start in range(rows):
+        shortest = np.full(rows + columns, np.inf)
+        before = np.full(rows + columns, -1)
+        done = np.zeros(rows + columns, dtype=bool)
+        row, last, reached = start, -1, 0.0
+        while row >= 0:
+            way = reached + cost[row] - row_price[row] - price
+            nearer = ~done & (way < shortest)
+            shortest[nearer], before[nearer] = way[nearer], last
+            last = int(np.argmin(np.where(done, np.inf, shortest)))
+            done[last], reached, row = True, float(shortest[last]), int(taken[last])
+        done[last] = False
+        row_price[taken[done]] += reached - shortest[done]
+        row_price[start] += reached
+        price[done] -= reached - shortest[done]
         while last >= 0:
-            taken[last] = taken[before[last]] if before[last] >= 0 else start
-            last = before[last]
-    return [
-        (row, column) for column, row in enumerate(taken[:columns]) if row >= 0 and gain[row][column] >= least
-    ]
+            taken[last] = start if before[last] < 0 else taken[before[last]]
+            last = int(before[last])
+    return [(int(taken[c]), c) for c in range(columns) if taken[c] >= 0 and gain[taken[c], c] >= least]
 
 
 def _single(boxes: list[Found]) -> list[Found]:
     """Of boxes that lie on each other the surest, in a fixed order."""
-    kept: list[Found] = []
-    for box in sorted(boxes, key=lambda box: (-box.score, box.order())):
-        if all(overlap(_floats(box), _floats(other)) < SAME for other in kept):
-            kept.append(box)
-    return kept
+    boxes = sorted(boxes, key=lambda box: (-box.score, box.order()))
+    same = overlaps([_floats(box) for box in boxes], [_floats(box) for box in boxes]) >= SAME
+    kept: list[int] = []
+    for index in range(len(boxes)):
+        if not same[index, kept].any():
+            kept.append(index)
+    return [boxes[index] for index in kept]
 
 
 def _floats(found: Found) -> Box:
@@ -243,7 +232,8 @@ class _Object:
     @property
     def box(self) -> Box:
         x, y, shape, height = (line.value for line in self.lines)
-        width = shape * height
+        height = max(height, SMALLEST)
+        width = max(shape * height, SMALLEST)
         return x - width / 2, y - height / 2, width, height
 
     def predict(self, at_ms: int) -> None:

@@ -26,6 +26,7 @@ from triage import analysers, registry
 from triage.analysers.base import About, Analyser, FrameBatch, Frames, Result, Span, Tag, Text, Vector
 from triage.runtimes import decode, wire
 from triage.runtimes.base import Runtime
+from triage.runtimes.shots import Shots
 
 BATCH = 8
 MAX_FOUND, MAX_WORDS, MAX_TEXT = 50_000, 2_000, 500
@@ -119,15 +120,18 @@ class Remote(RawIOBase):
         return self.blocks[block]
 
 
-def frames_of(line: Line, head: dict[str, Any], sampling: decode.Sampling) -> Iterator[FrameBatch]:
-    """The frames of one item to look at, in order. Raises decode.Undecodable, OSError, MemoryError."""
+def frames_of(
+    line: Line, head: dict[str, Any], sampling: decode.Sampling, shots: Shots | None
+) -> Iterator[FrameBatch]:
+    """The frames of one item to look at, in order; `shots` gets all of them. Raises decode.Undecodable, OSError, MemoryError."""
     if head["kind"] == "image":
         yield FrameBatch([decode.image(head["body"])], [0])
         return
     remote = Remote(line, head["id"], head["size"])
     pixels: list[Any] = []
     at_ms: list[int] = []
-    for moment, frame in decode.video(remote, sampling, lambda frames: line.send({"alive": head["id"]})):
+    alive = {"alive": head["id"]}
+    for moment, frame in decode.video(remote, sampling, lambda frames: line.send(alive), shots):
         pixels.append(frame)
         at_ms.append(moment)
         if len(pixels) == BATCH or sum(p.nbytes for p in pixels) > 64 * wire.MIB:
@@ -272,11 +276,9 @@ def lane(line: Line, chosen: list[Analyser], sampling: decode.Sampling) -> None:
         line.send({"begun": number})
         try:
             looked = Looked(chosen, About(head["kind"], head.get("facts", {})))
-            for batch in (
-                ahead(frames_of(line, head, sampling))
-                if head["kind"] == "video"
-                else frames_of(line, head, sampling)
-            ):
+            shots = Shots() if head["kind"] == "video" else None
+            batches = frames_of(line, head, sampling, shots)
+            for batch in ahead(batches) if shots else batches:
                 looked.add(batch)
                 line.send({"alive": number})
             looked.end()
@@ -290,7 +292,8 @@ def lane(line: Line, chosen: list[Analyser], sampling: decode.Sampling) -> None:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             answer = {"failed": number, "code": "model-failed"}
         else:
-            answer, body = {"done": number, **looked.head()}, looked.body()
+            told = shots.told() if shots else []
+            answer, body = {"done": number, "shots": told, **looked.head()}, looked.body()
         line.answers.pop(number, None)
         line.send({**answer, "memory": _memory()}, body)
 

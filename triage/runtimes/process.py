@@ -80,13 +80,14 @@ class Work:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a work. `looked`: one for each analyser. Else `code` says why not.
+    """What became of a work. `looked`: one for each analyser; `shots`: of a video, in ms. Else `code` says why not.
 
     `undecodable` says that there is nothing to look at, which will not change; any other code is a failure of ours.
     """
 
     work: Work
     looked: tuple[Looked, ...] = ()
+    shots: tuple[tuple[int, int], ...] = ()
     code: str = ""
     error: AmparoError | None = None
     seconds: float = 0.0
@@ -355,7 +356,8 @@ class ModelProcess:
             return Outcome(sent.work, code=code if known else "model-failed", seconds=seconds)
         try:
             looked = checked(event["untrusted"], event["body"], self.analysers, sent.work.kind)
-            return Outcome(sent.work, looked=looked, seconds=seconds)
+            shots = checked_shots(event["untrusted"])
+            return Outcome(sent.work, looked=looked, shots=shots, seconds=seconds)
         except (ValueError, TypeError, KeyError, IndexError):
             return Outcome(sent.work, code="nonsense", seconds=seconds)
 
@@ -504,6 +506,17 @@ def checked(
         )
         for which, (analyser, stride, part) in enumerate(zip(analysers, strides, parts, strict=True))
     )
+
+
+def checked_shots(untrusted: dict[str, Any]) -> tuple[tuple[int, int], ...]:
+    """The shots that a process told, if they are some: one after the other. Raises ValueError and its like."""
+    shots = [_numbers(row, 2) for row in untrusted.get("shots", [])]
+    times = [ms for shot in shots for ms in shot]
+    if len(shots) > MAX_FOUND or times != sorted(times):
+        raise ValueError("shots are not in order")
+    if any(a[1] == b[0] for a, b in zip(shots, shots[1:], strict=False)):
+        raise ValueError("shots lie on each other")
+    return tuple((first, last) for first, last in shots)
 
 
 class Parts(NamedTuple):

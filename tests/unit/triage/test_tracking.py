@@ -3,13 +3,15 @@
 import itertools
 import json
 import random
+import time
 from decimal import Decimal
 from pathlib import Path
 
+import numpy
 import pytest
 
 from triage.results import Found
-from triage.tracking import assign, follow, overlap
+from triage.tracking import assign, follow, overlaps
 
 
 def box(at_ms, x, *, y=0.4, label="car", score="0.9000", size=0.1) -> Found:
@@ -85,7 +87,7 @@ def test_pairs_have_the_greatest_sum(seed):
     generator = random.Random(seed)
     rows, columns, least = generator.randint(1, 4), generator.randint(1, 4), 0.3
     gain = [[generator.random() for _ in range(columns)] for _ in range(rows)]
-    got = assign(gain, least)
+    got = assign(numpy.array(gain), least)
     assert len({r for r, _ in got}) == len(got) == len({c for _, c in got})
     ways = itertools.permutations([*range(columns), *[None] * rows], rows)
     sums = (
@@ -94,9 +96,17 @@ def test_pairs_have_the_greatest_sum(seed):
     assert sum(gain[r][c] for r, c in got) == pytest.approx(max(sums))
 
 
-def test_nothing_to_pair():
-    assert assign([], 0.2) == []
-    assert overlap((0, 0, 1, 1), (1, 0, 1, 1)) == 0.0
+def test_boxes_that_touch_do_not_overlap():
+    assert overlaps([(0, 0, 1, 1)], [(1, 0, 1, 1), (0.5, 0, 1, 1), (0, 0, 1, 1)]).tolist() == [
+        [0, pytest.approx(1 / 3), 1]
+    ]
+
+
+def test_a_frame_full_of_boxes_is_joined_in_bounded_time():
+    crowd = [box(at, n % 20 / 20, y=n // 20 / 20, size=0.08) for n in range(300) for at in range(0, 600, 200)]
+    started = time.process_time()
+    assert len(follow(crowd, range(0, 600, 200))) == 300
+    assert time.process_time() - started < 3
 
 
 # Boxes of YOLO11n (int8, OpenVINO) on three real clips; what is in them was counted by eye, frame by frame.
