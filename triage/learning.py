@@ -21,6 +21,7 @@ WIDTH = 0.5  # of the kernel, see likeness()
 FOLDS = 5
 ANCHORS = 1000  # decisions that the model is expressed by; the cost of a refit grows with its square
 BLOCK = 8192  # rows at a time where a whole matrix would be large
+PANEL = 8  # others at a time: fewer are filled up with nothing, so that the product is always the same
 
 
 class Start(StrEnum):
@@ -40,6 +41,38 @@ class Reason:
     share: float
 
 
+@dataclass(frozen=True)
+class Scale:
+    """The mean and spread of each column of one embedder's block, by which it is standardised."""
+
+    mean: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, block: Floats) -> "Scale":
+        """Of all rows; a column that does not vary keeps its size."""
+        total = np.zeros(block.shape[1])
+        for at in range(0, len(block), BLOCK):
+            total += block[at : at + BLOCK].sum(axis=0, dtype=np.float64)
+        mean, squares = total / len(block), np.zeros(block.shape[1])
+        for at in range(0, len(block), BLOCK):
+            squares += ((block[at : at + BLOCK] - mean) ** 2).sum(axis=0)
+        spread = np.sqrt(squares / len(block))
+        return cls(mean.astype(np.float32), np.where(spread > 1e-6, spread, 1).astype(np.float32))
+
+    def normalised(self, rows: Floats) -> NDArray[np.float32]:
+        """Rows standardised and brought to length 1."""
+        whole = (np.asarray(rows, np.float32) - self.mean) / self.spread
+        length = np.linalg.norm(whole, axis=1, keepdims=True)
+        return np.asarray(whole / np.where(length > 0, length, 1), np.float32)
+
+
+def says(widths: Iterable[int]) -> list[np.float32]:
+    """The factor of each block in the join: its part of a row's squared length is as the root of its width."""
+    say = np.sqrt(list(widths))
+    return [np.float32(share) for share in np.sqrt(say / say.sum())]
+
+
 def joined(blocks: Mapping[str, Floats]) -> NDArray[np.float32]:
     """One matrix from several embedders' blocks (rows: the same items in the same order).
 
@@ -50,19 +83,15 @@ def joined(blocks: Mapping[str, Floats]) -> NDArray[np.float32]:
     lengths = {len(block) for block in blocks.values()}
     if len(lengths) != 1:
         raise ValueError("blocks of the same items are needed, at least one")
-    parts = [_normalised(np.asarray(blocks[name], np.float32)) for name in sorted(blocks)]
-    say = np.sqrt([part.shape[1] for part in parts])
-    return np.concatenate(
-        [part * np.float32(share) for part, share in zip(parts, np.sqrt(say / say.sum()), strict=True)],
-        axis=1,
-    )
-
-
-def _normalised(block: NDArray[np.float32]) -> NDArray[np.float32]:
-    spread = block.std(axis=0)
-    whole = (block - block.mean(axis=0)) / np.where(spread > 1e-6, spread, 1)
-    length = np.linalg.norm(whole, axis=1, keepdims=True)
-    return (whole / np.where(length > 0, length, 1)).astype(np.float32)
+    names = sorted(blocks)
+    widths = [blocks[name].shape[1] for name in names]
+    found, left = np.empty((lengths.pop(), sum(widths)), np.float32), 0
+    for name, width, share in zip(names, widths, says(widths), strict=True):
+        block, scale = blocks[name], Scale.of(blocks[name])
+        for at in range(0, len(block), BLOCK):  # a part at a time: the whole is large
+            found[at : at + BLOCK, left : left + width] = scale.normalised(block[at : at + BLOCK]) * share
+        left += width
+    return found
 
 
 def likeness(features: Floats, others: Floats) -> NDArray[np.float32]:
@@ -70,13 +99,18 @@ def likeness(features: Floats, others: Floats) -> NDArray[np.float32]:
 
     The rows of `joined` have length 1, and those of unlike items stand about at right angles, so their squared
     distance is about 2 whatever the data: the width of the kernel is that distance and is not fitted to anything.
+    A value does not depend on which others are asked for with it: they go through the same product, some at a time.
     """
-    found = np.empty((len(features), len(others)), np.float32)
-    own = np.einsum("ij,ij->i", others, others)
-    for at in range(0, len(features), BLOCK):
-        rows = features[at : at + BLOCK]
-        squared = np.einsum("ij,ij->i", rows, rows)[:, None] + own - 2 * rows @ others.T
-        found[at : at + BLOCK] = np.exp(squared * -WIDTH)
+    found = np.empty((len(features), len(others)), np.float32, order="F")
+    panel = np.zeros((PANEL, features.shape[1]), np.float32)
+    for left in range(0, len(others), PANEL):
+        some = others[left : left + PANEL]
+        panel[: len(some)], panel[len(some) :] = some, 0
+        own = np.einsum("ij,ij->i", panel, panel)
+        for at in range(0, len(features), BLOCK):
+            rows = features[at : at + BLOCK]
+            squared = np.einsum("ij,ij->i", rows, rows)[:, None] + own - 2 * (rows @ panel.T)
+            found[at : at + BLOCK, left : left + len(some)] = np.exp(squared * -WIDTH)[:, : len(some)]
     return found
 
 
@@ -133,9 +167,18 @@ class Model:
     shares: Floats
     intercept: float
 
-    def scores(self, likenesses: Floats) -> Floats:
-        """Log-odds for rows of likenesses to the anchors (N x m), uncalibrated."""
-        return likenesses @ self.shares.astype(likenesses.dtype) + likenesses.dtype.type(self.intercept)
+    def scores(self, likenesses: Floats, columns: Sequence[int] | None = None) -> Floats:
+        """Log-odds for rows of likenesses to the anchors (N x m, or those `columns` of it), uncalibrated.
+
+        Summed anchor by anchor: how the matrix lies in memory changes no digit.
+        """
+        columns = range(len(self.shares)) if columns is None else columns
+        found = np.full(len(likenesses), self.intercept)
+        for at in range(0, len(likenesses), BLOCK):
+            part = found[at : at + BLOCK]
+            for column, share in zip(columns, self.shares, strict=True):
+                part += likenesses[at : at + BLOCK, column] * share
+        return found
 
 
 def fit(likenesses: Floats, anchors: Places, labels: Floats) -> Model:
@@ -187,6 +230,12 @@ class Ranker:
         self._anchors: list[int] = []
         self.model: Model | None = None
         self.calibration: Calibration | None = None
+        self.held_out: tuple[Places, Floats, Floats] | None = None
+
+    @property
+    def anchors(self) -> tuple[int, ...]:
+        """The decided places that the model is expressed by, in the order of its shares."""
+        return tuple(self._anchors)
 
     @property
     def start(self) -> Start:
@@ -199,28 +248,35 @@ class Ranker:
     def decide(self, decisions: Iterable[tuple[int, bool]]) -> None:
         """Take in decisions (or examples) by place in the pool; a later one on the same item replaces the earlier."""
         self.labels.update(decisions)
-        self.model = self.calibration = None
+        self.model = self.calibration = self.held_out = None
+
+    def know(self, decisions: Iterable[tuple[int, bool]]) -> None:
+        """Exactly these decisions and no others, in this order."""
+        self.labels = {}
+        self.decide(decisions)
 
     def refit(self, *, calibrate: bool = False) -> Start:
-        """Fit to all decisions. `calibrate` costs five fits more. Nothing to fit before there are both kinds."""
+        """Fit to all decisions. `calibrate` costs five fits more. Nothing to fit before there are both kinds.
+
+        The same features and decisions in the same order give the same numbers, whatever was known and fitted before.
+        """
         self._choose_anchors()
         if self.start is not Start.DECISIONS:
             return self.start
-        decided, labels = self._decided()
-        likenesses = self._likenesses()[decided]
-        row = {int(place): i for i, place in enumerate(decided)}
-        anchors = np.array([row[place] for place in self._anchors])
+        decided, labels, anchors = self._decided()
+        likenesses = self._likenesses(decided)
         self.model = fit(likenesses, anchors, labels)
-        if calibrate:
-            self.calibration = _cross_fitted(likenesses, anchors, labels)
+        if calibrate and (scores := _held_out(likenesses, anchors, labels)) is not None:
+            self.held_out = decided, scores, labels
+            self.calibration = platt(scores, labels)
         return self.start
 
     def scores(self) -> Floats | None:
         """A score for each item of the pool: log-odds (uncalibrated), likeness to the examples, or None for neither."""
         if self.model:
-            return self.model.scores(self._likenesses())
+            return self.model.scores(self._like, [self._columns[place] for place in self._anchors])
         if self.start is Start.EXAMPLES:
-            return self._likenesses().max(axis=1)
+            return self._like[:, [self._columns[place] for place in self._anchors]].max(axis=1)
         return None
 
     def chances(self) -> Floats | None:
@@ -230,33 +286,33 @@ class Ranker:
 
     def reasons(self, place: int, most: int = 2) -> list[Reason]:
         """The decided items that speak loudest for this one's rank, strongest first: those marked as it is ranked."""
-        likenesses = self._likenesses()[place]
-        if self.model is None:
-            parts, wanted = likenesses, True
-        else:
-            parts = likenesses * self.model.shares
-            wanted = bool(self.model.scores(self._likenesses()[place : place + 1])[0] > 0)
-        ranked = sorted(
-            (-abs(float(part)), anchor, float(part))
-            for anchor, part in zip(self._anchors, parts, strict=True)
-            if anchor != place and self.labels[anchor] == wanted and (part > 0) == wanted
+        likenesses = self._likenesses(np.array([place]))
+        found = speaking(
+            likenesses[0], self.model, [self.labels[anchor] for anchor in self._anchors], len(self._anchors)
         )
-        return [Reason(anchor, self.labels[anchor], part) for _, anchor, part in ranked[:most]]
+        return [
+            Reason(self._anchors[i], self.labels[self._anchors[i]], share)
+            for i, share in found
+            if self._anchors[i] != place
+        ][:most]
 
     def doubtful(self, most: int = 10) -> list[int]:
         """Decided items that the rest of the decisions contradict most, for a second look: cross-fitted, worst first."""
         if self.start is not Start.DECISIONS:
             return []
-        decided, labels = self._decided()
-        anchors = np.array([{int(p): i for i, p in enumerate(decided)}[place] for place in self._anchors])
-        scores = _held_out(self._likenesses()[decided], anchors, labels)
+        decided, labels, anchors = self._decided()
+        scores = _held_out(self._likenesses(decided), anchors, labels)
         if scores is None:
             return []
         against = np.where(labels > 0, -scores, scores)
         return [int(decided[i]) for i in np.argsort(-against, kind="stable")[:most] if against[i] > 0]
 
-    def _decided(self) -> tuple[Places, Floats]:
-        return np.array(list(self.labels), np.intp), np.array(list(self.labels.values()), np.float64)
+    def _decided(self) -> tuple[Places, Floats, Places]:
+        """Decided places, their labels, and which of them are the anchors."""
+        decided = np.array(list(self.labels), np.intp)
+        row = {int(place): i for i, place in enumerate(decided)}
+        anchors = np.array([row[place] for place in self._anchors], np.intp)
+        return decided, np.array(list(self.labels.values()), np.float64), anchors
 
     def _choose_anchors(self) -> None:
         """All decided items; past ANCHORS of them, evenly spread ones, with as many of each kind as there can be."""
@@ -284,10 +340,25 @@ class Ranker:
         self._like[:, have:need] = self.kernel(self.features, self.features[list(places)])
         self._columns.update(zip(places, range(have, need), strict=True))
 
-    def _likenesses(self) -> NDArray[np.float32]:
+    def _likenesses(self, places: Places) -> NDArray[np.float32]:
+        """Likenesses of these items to the anchors."""
         columns = [self._columns[place] for place in self._anchors]
-        whole = columns == list(range(len(columns)))  # a view then: nothing is copied
-        return self._like[:, : len(columns)] if whole else self._like[:, columns]
+        return np.ascontiguousarray(self._like[np.ix_(places, columns)])
+
+
+def speaking(
+    likenesses: Floats, model: Model | None, labels: Sequence[bool], most: int = 2
+) -> list[tuple[int, float]]:
+    """Which anchors speak loudest for an item's rank, and their part in log-odds (without a model: their likeness).
+
+    `likenesses` are its own to the anchors. Only those marked as it is ranked are named; the strongest come first.
+    """
+    parts, wanted = likenesses, True
+    if model is not None:
+        parts = likenesses * model.shares
+        wanted = bool(model.scores(likenesses[None])[0] > 0)
+    found = [(i, float(part)) for i, part in enumerate(parts) if labels[i] == wanted and (part > 0) == wanted]
+    return sorted(found, key=lambda one: -abs(one[1]))[:most]
 
 
 def _spread(places: Sequence[int], most: int) -> list[int]:
@@ -314,8 +385,3 @@ def _held_out(likenesses: Floats, anchors: Places, labels: Floats) -> Floats | N
         held = np.flatnonzero(fold == out)
         scores[held] = model.scores(likenesses[np.ix_(held, keep)])
     return scores
-
-
-def _cross_fitted(likenesses: Floats, anchors: Places, labels: Floats) -> Calibration | None:
-    scores = _held_out(likenesses, anchors, labels)
-    return None if scores is None else platt(scores, labels)

@@ -24,9 +24,9 @@ from archive.custody.canonical import canonical
 from archive.jobs import job
 from archive.media.probe import Condition
 from archive.models import Case, Item, Job
-from triage import analysers, registry, results, scoring, standing, stored, tracks
+from triage import analysers, questions, ranking, registry, results, scoring, standing, stored, tracks
 from triage.analysers.base import Analyser
-from triage.models import Analysis, Criteria, Standing
+from triage.models import Analysis, Criteria, Question, Standing
 from triage.registry import ModelEntry
 from triage.results import Looked
 from triage.runtimes.decode import Sampling
@@ -176,9 +176,7 @@ def _keep(
                     analyses = _store(item, fresh, started_at, finished_at)
                     if item.kind == Item.Kind.VIDEO:
                         tracks.keep(item, analyses, objects, outcome.shots)
-                said = None if have else {item.pk: results.suggested(looked)}
-                facts = standing.facts_of([item], said)[item.pk]
-                standing.place(item, standing.rules_of(item.case), facts)
+                standing.place(item, suggested=None if have else results.suggested(looked))
                 jobs.finish(row)
             return
         except IntegrityError:  # another worker stored the same in this moment
@@ -226,8 +224,7 @@ def _store(
 def _stand(row: Job, state: str, note: str) -> None:
     """No model can look at this item: say so in its place, and finish the job."""
     with transaction.atomic(durable=True):
-        facts = standing.facts_of([row.item])[row.item.pk]
-        standing.place(row.item, standing.rules_of(row.item.case), facts, state=state, note=note)
+        standing.place(row.item, state=state, note=note)
         jobs.finish(row)
 
 
@@ -236,10 +233,7 @@ def _failed(row: Job, outcome: Outcome) -> None:
     log.warning("analysis failed", extra={"job": str(row.pk), "code": outcome.code, "attempt": row.attempts})
     if row.attempts >= jobs.KINDS[row.name].attempts:
         with transaction.atomic(durable=True):
-            facts = standing.facts_of([row.item])[row.item.pk]
-            standing.place(
-                row.item, standing.rules_of(row.item.case), facts, state=State.FAILED, note=outcome.sentence
-            )
+            standing.place(row.item, state=State.FAILED, note=outcome.sentence)
     jobs.fail(row, outcome.error or outcome.sentence)
 
 
@@ -269,8 +263,16 @@ def ask_again(case: Case, *, actor: Actor) -> int:
 # --- criteria ---------------------------------------------------------------------------------------------------
 
 
-def set_criteria(*, case: Case, actor: Actor, name: str, rules: dict[str, Any], reason: str = "") -> Criteria:
-    """Make a new version of a case's criteria; its items are scored again soon after.
+def set_criteria(
+    *,
+    case: Case,
+    actor: Actor,
+    name: str,
+    rules: dict[str, Any],
+    reason: str = "",
+    question: Question | None = None,
+) -> Criteria:
+    """Make a new version of a question's criteria (without one: question 0's); items are scored again soon after.
 
     Raises NotAllowed, BadInput that names each fault; then the rules in force stay.
     """
@@ -280,12 +282,14 @@ def set_criteria(*, case: Case, actor: Actor, name: str, rules: dict[str, Any], 
 
     access.require(actor, "edit_criteria", case)
     scoring.validate(rules)
+    asked = question.number if question else Question.MAIN
     try:
         with transaction.atomic(durable=True):
-            newest = Criteria.objects.filter(case=case).order_by("-number").first()
+            newest = Criteria.objects.filter(case=case, question=asked).order_by("-number").first()
             row = custody.write(
                 Criteria(
                     case=case,
+                    question=asked,
                     number=newest.number + 1 if newest else 1,
                     name=name.strip(),
                     rules=rules,
@@ -296,7 +300,7 @@ def set_criteria(*, case: Case, actor: Actor, name: str, rules: dict[str, Any], 
                 actor=actor,
                 reason=reason,
             )
-            jobs.enqueue("triage.rescore", subject=case)
+            jobs.enqueue("triage.rescore", subject=case, payload={"question": asked})
     except ValidationError as error:
         raise BadInput("Give the criteria a name of 1 to 120 characters. Nothing was changed.") from error
     except IntegrityError as error:
@@ -308,8 +312,10 @@ def set_criteria(*, case: Case, actor: Actor, name: str, rules: dict[str, Any], 
 
 @job("triage.rescore", queue="analyse", attempts=3, limit_s=4 * 3600)
 def rescore(row: Job, case: Case) -> None:
-    """Score every item of a case by the rules in force."""
-    standing.rescore(case)
+    """Score every item of a case by the rules in force, and put them in a new order."""
+    question = questions.numbered(case, row.payload.get("question", Question.MAIN))
+    standing.rescore(case, question.number)
+    ranking.ask(question)
 
 
 # --- checking ---------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from archive import access, custody
 from archive.custody import Actor
 from archive.errors import BadInput, Conflict, NotAllowed, NotFound
 from archive.models import Case, Decision, Item
+from triage import asking, standing
 from triage.models import Answer, Question
 
 VALUES = tuple(value for value in Answer.Value.values if value != Answer.Value.WITHDRAWN)
@@ -145,7 +146,7 @@ def answer(
     if value not in VALUES:
         raise BadInput(f"An answer is one of {', '.join(VALUES)}. Nothing was saved.")
     with transaction.atomic(durable=True):
-        return custody.write(
+        given = custody.write(
             Answer(
                 item=item,
                 question=question,
@@ -158,6 +159,8 @@ def answer(
             event="item.answered",
             actor=actor,
         )
+        _follow(item, question, True)
+    return given
 
 
 def withdraw(*, answer: Answer, actor: Actor, reason: str = "") -> Answer:
@@ -168,7 +171,7 @@ def withdraw(*, answer: Answer, actor: Actor, reason: str = "") -> Answer:
     if answer.value == Answer.Value.WITHDRAWN or Answer.objects.filter(withdraws=answer).exists():
         raise Conflict("This answer was taken back already.")
     with transaction.atomic(durable=True):
-        return custody.write(
+        taken_back = custody.write(
             Answer(
                 item=answer.item,
                 question=answer.question,
@@ -181,6 +184,14 @@ def withdraw(*, answer: Answer, actor: Actor, reason: str = "") -> Answer:
             event="item.answered",
             actor=actor,
         )
+        _follow(answer.item, answer.question, bool(in_force(answer.question, [answer.item_id])))
+    return taken_back
+
+
+def _follow(item: Item, question: Question, is_answered: bool) -> None:
+    """The item leaves the queue of this question, or comes back to it, and the order learns of it."""
+    standing.decided(item, is_answered, question.number)
+    asking.answered(question)
 
 
 def in_force(question: Question, items: Iterable[UUID] | None = None) -> dict[UUID, str]:

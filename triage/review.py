@@ -9,7 +9,7 @@ from archive import access, custody
 from archive.custody import Actor
 from archive.errors import BadInput, Conflict, NotAllowed
 from archive.models import Decision, Item, Postponement
-from triage import queue, standing
+from triage import asking, questions, queue, standing
 
 VALUES = tuple(value for value in Decision.Value.values if value != Decision.Value.WITHDRAWN)
 NEED_A_REASON = (Decision.Value.ESCALATE,)
@@ -109,6 +109,7 @@ def _put_in_force(item: Item, decision: Decision | None, actor: Actor) -> None:
         decision=decision,
     )
     standing.decided(item, decision is not None)
+    asking.answered(questions.main(item.case))
 
 
 def _standing_decision(item: Item) -> Decision | None:

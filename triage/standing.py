@@ -1,12 +1,10 @@
-"""Keeps each item's place in the order of review: admit new items, score them, follow decisions, rebuild.
+"""Keeps each item's place by rules under each question: admit new items, score them, follow answers, rebuild.
 
-Rows here are derived: `rebuild` makes them again from items, detections, criteria and decisions.
+Rows here are derived: `rebuild` makes them again from items, suggestions, criteria, decisions and answers.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -15,19 +13,33 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from archive.models import Case, Claim, Decision, Finding, Item, Postponement
+from archive.models import Case, Decision, Item, Postponement
+from triage import facts as known_facts
 from triage import scoring
-from triage.models import Analysis, Criteria, Detection, Seen, Standing, Tagged
-from triage.registry import ONE_RUNS
+from triage.facts import Facts, current_analyses
+from triage.models import Analysis, Answer, Criteria, Known, Question, Seen, Standing
 from triage.results import Suggested
 
+__all__ = [
+    "Facts",
+    "Rules",
+    "admit",
+    "current_analyses",
+    "facts_of",
+    "place",
+    "rebuild",
+    "rescore",
+    "rules_of",
+]
+
 CHUNK = 500
+MAIN = Question.MAIN
 Band, State = Standing.Band, Standing.State
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules in force for a case: their number (0: built in), name, content and hash."""
+    """The rules in force for a question: their number (0: built in), name, content and hash."""
 
     number: int
     name: str
@@ -41,134 +53,132 @@ class Rules:
 
 
 _BUILT_IN = Rules(0, scoring.DEFAULT_NAME, scoring.DEFAULT_RULES, scoring.rules_sha256(scoring.DEFAULT_RULES))
+_NONE = Rules(0, "", scoring.NO_RULES, scoring.rules_sha256(scoring.NO_RULES))
 
 
-def rules_of(case: Case) -> Rules:
-    """The case's newest criteria, or the built-in ones."""
-    row = Criteria.objects.filter(case=case).order_by("-number").first()
+def rules_of(case: Case, question: int = MAIN) -> Rules:
+    """The newest criteria of a question; else the built-in ones for question 0, and none for another."""
+    row = Criteria.objects.filter(case=case, question=question).order_by("-number").first()
     if row is None:
-        return _BUILT_IN
+        return _BUILT_IN if question == MAIN else _NONE
     return Rules(row.number, row.name, row.rules, scoring.rules_sha256(row.rules))
+
+
+def open_questions(case: Case) -> list[int]:
+    """The numbers of a case's open questions, 0 first."""
+    asked = Question.objects.filter(case=case, closed_at=None, number__gt=MAIN).order_by("number")
+    return [MAIN, *asked.values_list("number", flat=True)]
 
 
 # --- arriving -----------------------------------------------------------------------------------------------
 
 
-def admit(case: Case) -> int:
+def admit(case: Case, question: int = MAIN) -> int:
     """Give every item of the case a row. Items are numbered as they arrive, so two look-ups tell if one lacks it."""
     newest = Item.objects.filter(case=case).aggregate(n=Max("number"))["n"] or 0
-    placed = Standing.objects.filter(case=case).aggregate(n=Max("number"))["n"] or 0
+    placed = Standing.objects.filter(case=case, question=question).aggregate(n=Max("number"))["n"] or 0
     if newest == placed:
         return 0
+    if question != MAIN:
+        admit(case)
     fresh = Item.objects.filter(case=case, number__gt=placed).order_by("number")
     rows = [
         Standing(
             item_id=pk,
             case_id=case.pk,
+            question=question,
             number=number,
             kind=kind,
-            band=Band.DECIDED if decided else Band.UNSCORED,
+            band=Band.DECIDED if decided and question == MAIN else Band.UNSCORED,
         )
         for pk, number, kind, decided in fresh.values_list("pk", "number", "kind", "decision_id")
     ]
+    if question != MAIN:
+        _take_over(case, rows)
     with transaction.atomic():  # all or none: a gap would hide an item
         Standing.objects.bulk_create(rows, batch_size=CHUNK, ignore_conflicts=True)
     return len(rows)
 
 
+def _take_over(case: Case, rows: list[Standing]) -> None:
+    """What models made of the items is the same under every question."""
+    main = Standing.objects.filter(case=case, question=MAIN).defer("reasons")
+    said = {row.item_id: row for row in main}
+    for row in rows:
+        if found := said.get(row.item_id):
+            row.state, row.note, row.known_id, row.kind = found.state, found.note, found.known_id, found.kind
+            row.band = _band(row)
+
+
 # --- scoring ------------------------------------------------------------------------------------------------
 
 
-def facts_of(
-    items: Iterable[Item], suggested: dict[UUID, Suggested] | None = None
-) -> dict[UUID, scoring.Facts]:
+def facts_of(items: Iterable[Item], suggested: Mapping[UUID, Suggested] | None = None) -> dict[UUID, Facts]:
     """What is known of these items, in a few queries. They have their case and source at hand.
 
     `suggested` spares reading what models said, for a caller that has it all.
     """
-    items = list(items)
-    ids = [item.pk for item in items]
-    suggested = _suggested(ids) if suggested is None else suggested
-    captured = _captured(ids)
-    return {
-        item.pk: scoring.Facts(
-            **(suggested[item.pk]._asdict() if item.pk in suggested else {}),
-            reliability=item.source.reliability if item.source_id else None,
-            captured_on=captured.get(item.pk),
-            opened_on=item.case.created_at.date(),
-        )
-        for item in items
-    }
-
-
-def current_analyses(ids: Iterable[UUID]) -> dict[UUID, dict[str, Analysis]]:
-    """For each item the newest analyses: those whose suggestions count and are shown.
-
-    Under the name of its task for a task that one analyser does, else under the analyser's.
-    """
-    newest: dict[UUID, dict[str, Analysis]] = defaultdict(dict)
-    for analysis in Analysis.objects.filter(item_id__in=list(ids)).order_by("finished_at", "pk"):
-        key = analysis.task if analysis.task in ONE_RUNS else analysis.analyser
-        newest[analysis.item_id][key] = analysis
-    return dict(newest)
-
-
-def _suggested(ids: list[UUID]) -> dict[UUID, Suggested]:
-    owner: dict[UUID, UUID] = {}
-    found: dict[UUID, Suggested] = {}
-    for item, analyses in current_analyses(ids).items():
-        found[item] = Suggested({at: {} for analysis in analyses.values() for at in analysis.looked_at_ms}, {})
-        owner.update({analysis.pk: item for analysis in analyses.values()})
-    rows = Detection.objects.filter(analysis_id__in=list(owner)).order_by()
-    for analysis, at_ms, label, confidence in rows.values_list("analysis_id", "at_ms", "label", "confidence"):
-        seen = found[owner[analysis]].frames.setdefault(at_ms, {})
-        seen[label] = (*seen.get(label, ()), confidence)
-    tagged = Tagged.objects.filter(analysis_id__in=list(owner)).order_by()
-    for analysis, label, confidence in tagged.values_list("analysis_id", "label", "confidence"):
-        tags = found[owner[analysis]].tags
-        tags[label] = max(tags.get(label, confidence), confidence)
-    return found
-
-
-def _captured(ids: list[UUID]) -> dict[UUID, date]:
-    """The day of capture: as established last, else as claimed first."""
-    days: dict[UUID, date] = {}
-    claims = Claim.objects.filter(item_id__in=ids, about="captured_at").order_by("-at", "-pk")
-    findings = Finding.objects.filter(item_id__in=ids, about="captured_at").order_by("at", "pk")
-    for rows in (claims, findings):
-        for item, local_time in rows.values_list("item_id", "local_time"):
-            try:
-                days[item] = date.fromisoformat(local_time[:10])
-            except ValueError:  # known to the month or the year only, or not at all
-                continue
-    return days
+    return known_facts.read(known_facts.gather(items), suggested)
 
 
 def place(
-    item: Item, rules: Rules, facts: scoring.Facts, *, state: str = State.SCORED, note: str = ""
+    item: Item,
+    facts: Facts | None = None,
+    *,
+    suggested: Suggested | None = None,
+    state: str = State.SCORED,
+    note: str = "",
 ) -> None:
-    """Write an item's row after a model has looked, or could not. In the caller's transaction."""
-    row = Standing.objects.filter(pk=item.pk).first()
-    if row is None:
-        admit(item.case)
-        row = Standing.objects.get(pk=item.pk)
-    if row.state == State.SCORED:
-        Seen.objects.filter(item=item).delete()
-    row.kind, row.note = item.kind, note[:400]
-    _put(row, rules, facts, state)
-    row.save(force_update=True)
+    """Write an item's rows under all open questions after a model has looked, or could not. In the caller's transaction.
+
+    What is known is gathered and kept, unless `facts` are given; `suggested` spares reading what models said.
+    """
+    known_id = None
+    if facts is None:
+        kept = known_facts.gather([item])
+        known_id = _keep(kept)[item.pk]
+        facts = known_facts.read(kept, None if suggested is None else {item.pk: suggested})[item.pk]
+    for question in open_questions(item.case):
+        row = Standing.objects.filter(item=item, question=question).first()
+        if row is None:
+            admit(item.case, question)
+            row = Standing.objects.get(item=item, question=question)
+        row.kind, row.note, row.known_id = item.kind, note[:400], known_id
+        _put(row, rules_of(item.case, question), facts, state)
+        row.save(force_update=True)
+    Seen.objects.filter(item=item).delete()
     Seen.objects.bulk_create(_seen(item.pk, item.case_id, facts))
 
 
-def _put(row: Standing, rules: Rules, facts: scoring.Facts, state: str) -> None:
-    """Fill in band, points and reasons."""
+def know_again(item: Item) -> None:
+    """Score an item again after people said more of it (a note, a tag, a place). In the caller's transaction."""
+    row = Standing.objects.filter(item=item, question=MAIN).first()
+    if row is not None:
+        place(item, state=row.state, note=row.note)
+
+
+def _keep(kept: Mapping[UUID, known_facts.Kept]) -> dict[UUID, int]:
+    """Numbers of the rows that hold these facts: the newest one's where nothing else is known, else a new one's."""
+    newest: dict[UUID, tuple[int, Any]] = {}
+    rows = Known.objects.filter(item_id__in=list(kept)).order_by("pk")
+    for pk, item, facts in rows.values_list("pk", "item_id", "facts"):
+        newest[item] = pk, facts
+    now = timezone.now()
+    fresh = [
+        Known(item_id=item, facts=facts, at=now)
+        for item, facts in kept.items()
+        if item not in newest or newest[item][1] != facts
+    ]
+    Known.objects.bulk_create(fresh, batch_size=CHUNK)
+    return {item: pk for item, (pk, _) in newest.items()} | {row.item_id: row.pk for row in fresh}
+
+
+def _put(row: Standing, rules: Rules, facts: Facts, state: str) -> None:
+    """Fill in band, points and reasons. Without a model's look the points are what the rules say all the same."""
     row.state = state
     row.criteria, row.rules_sha256, row.scored_at = rules.number, rules.sha256, timezone.now()
-    if state == State.SCORED:
-        value, reasons = scoring.score(rules.rules, facts)
-        row.points, row.reasons = int(value.scaleb(3)), [reason.as_json() for reason in reasons]
-    else:
-        row.points, row.reasons = Standing.UNSCORED_POINTS, []
+    value, reasons = scoring.score(rules.rules, facts)
+    row.points, row.reasons = int(value.scaleb(3)), [reason.as_json() for reason in reasons]
     if row.band != Band.DECIDED:
         row.band = _band(row)
 
@@ -179,7 +189,7 @@ def _band(row: Standing) -> int:
     return Band.SCORED if row.state == State.SCORED else Band.UNSCORED
 
 
-def _seen(item: UUID, case: UUID, facts: scoring.Facts) -> list[Seen]:
+def _seen(item: UUID, case: UUID, facts: Facts) -> list[Seen]:
     best: dict[str, Decimal] = {}
     most: dict[str, int] = {}
     for seen in facts.frames.values():
@@ -197,45 +207,53 @@ def _seen(item: UUID, case: UUID, facts: scoring.Facts) -> list[Seen]:
 # --- following people ---------------------------------------------------------------------------------------
 
 
-def decided(item: Item, is_decided: bool) -> None:
-    """A decision came into force, or none is in force any more. In the caller's transaction."""
-    admit(item.case)
-    row = Standing.objects.get(pk=item.pk)
+def decided(item: Item, is_decided: bool, question: int = MAIN) -> None:
+    """An answer came into force, or none is in force any more. In the caller's transaction."""
+    admit(item.case, question)
+    row = Standing.objects.get(item=item, question=question)
     row.postponed = False
     row.band = Band.DECIDED if is_decided else _band(row)
     row.save(update_fields=["band", "postponed"])
 
 
 def put_off(item: Item) -> None:
-    """A person postponed the item. In the caller's transaction."""
-    admit(item.case)
-    Standing.objects.filter(pk=item.pk).exclude(band=Band.DECIDED).update(band=Band.POSTPONED, postponed=True)
+    """A person postponed the item, under every question. In the caller's transaction."""
+    for question in open_questions(item.case):
+        admit(item.case, question)
+    rows = Standing.objects.filter(item=item).exclude(band=Band.DECIDED)
+    rows.update(band=Band.POSTPONED, postponed=True)
 
 
 # --- rebuilding ---------------------------------------------------------------------------------------------
 
 
-def rescore(case: Case) -> int:
+def rescore(case: Case, question: int = MAIN) -> int:
     """Score every item of the case by the rules in force. Returns how many were scored."""
-    admit(case)
-    rules, scored = rules_of(case), 0
-    for items in _chunks(case):
-        facts = facts_of(items)
-        rows = list(Standing.objects.filter(pk__in=[item.pk for item in items], state=State.SCORED))
+    admit(case, question)
+    rules, scored = rules_of(case, question), 0
+    for items in chunks(case):
+        kept = known_facts.gather(items)
+        with transaction.atomic():
+            known = _keep(kept)
+        facts = known_facts.read(kept)
+        rows = list(Standing.objects.filter(item__in=[item.pk for item in items], question=question))
+        rows = [row for row in rows if row.state != State.WAITING]
         for row in rows:
-            _put(row, rules, facts[row.pk], State.SCORED)
+            _put(row, rules, facts[row.item_id], row.state)
+            row.known_id = known[row.item_id]
         with transaction.atomic():
             for row in rows:
                 _save_unless_moved(row)
-        scored += len(rows)
+        scored += sum(row.state == State.SCORED for row in rows)
     return scored
 
 
 def _save_unless_moved(row: Standing) -> None:
     """Save the score; the band only where nobody decided or postponed meanwhile."""
-    Standing.objects.filter(pk=row.pk, state=State.SCORED).update(
+    Standing.objects.filter(pk=row.pk, state=row.state).update(
         points=row.points,
         reasons=row.reasons,
+        known=row.known_id,
         criteria=row.criteria,
         rules_sha256=row.rules_sha256,
         scored_at=row.scored_at,
@@ -243,38 +261,51 @@ def _save_unless_moved(row: Standing) -> None:
 
 
 def rebuild(case: Case) -> int:
-    """Make all rows of the case again from what they are derived from. Returns how many there are."""
-    admit(case)
-    rules, count = rules_of(case), 0
-    for items in _chunks(case):
-        facts, ids = facts_of(items), [item.pk for item in items]
-        last_said = _latest(Decision.objects.filter(item_id__in=ids))
-        last_put_off = _latest(Postponement.objects.filter(item_id__in=ids))
-        analysed = current_analyses(ids)
+    """Make all rows of the case again from what they are derived from. Returns how many items there are."""
+    numbers, count = open_questions(case), 0
+    for number in numbers:
+        admit(case, number)
+    for items in chunks(case):
         with transaction.atomic():
-            for item in items:
-                row = Standing.objects.select_for_update().get(pk=item.pk)
-                put_off_at, said_at = last_put_off.get(item.pk), last_said.get(item.pk)
-                row.kind = item.kind
-                row.postponed = bool(put_off_at) and (said_at is None or put_off_at > said_at)
-                row.band = Band.DECIDED if item.decision_id else Band.UNSCORED
-                state = State.SCORED if item.pk in analysed else row.state
-                _put(
-                    row,
-                    rules,
-                    facts[item.pk],
-                    state if state != State.SCORED or item.pk in analysed else State.WAITING,
-                )
-                row.save()
-            Seen.objects.filter(item_id__in=ids).delete()
-            Seen.objects.bulk_create(
-                [seen for item in items for seen in _seen(item.pk, case.pk, facts[item.pk])]
-            )
+            _rebuild(case, items, numbers)
         count += len(items)
     return count
 
 
-def _chunks(case: Case) -> Iterator[list[Item]]:
+def _rebuild(case: Case, items: list[Item], numbers: list[int]) -> None:
+    ids, kept = [item.pk for item in items], known_facts.gather(items)
+    known, facts = _keep(kept), known_facts.read(kept)
+    analysed = set(Analysis.objects.filter(item_id__in=ids).values_list("item_id", flat=True))
+    put_off = _latest(Postponement.objects.filter(item_id__in=ids))
+    for number in numbers:
+        answered, said = _said(case, ids, number)
+        rules = rules_of(case, number)
+        rows = Standing.objects.select_for_update().filter(item__in=ids, question=number)
+        for row in rows.select_related("item"):
+            put_off_at, said_at = put_off.get(row.item_id), said.get(row.item_id)
+            row.kind, row.known_id = row.item.kind, known[row.item_id]
+            row.postponed = put_off_at is not None and (said_at is None or put_off_at > said_at)
+            row.band = Band.DECIDED if row.item_id in answered else Band.UNSCORED
+            state = State.SCORED if row.item_id in analysed else row.state
+            never = state == State.SCORED and row.item_id not in analysed
+            _put(row, rules, facts[row.item_id], State.WAITING if never else state)
+            row.save()
+    Seen.objects.filter(item_id__in=ids).delete()
+    Seen.objects.bulk_create([seen for item in items for seen in _seen(item.pk, case.pk, facts[item.pk])])
+
+
+def _said(case: Case, ids: list[UUID], question: int) -> tuple[set[UUID], dict[UUID, Any]]:
+    """Which items have an answer in force, and when each was last spoken of."""
+    if question == MAIN:
+        decided = Item.objects.filter(pk__in=ids, decision__isnull=False).values_list("pk", flat=True)
+        return set(decided), _latest(Decision.objects.filter(item_id__in=ids))
+    answers = Answer.objects.filter(item_id__in=ids, question__case=case, question__number=question)
+    counting = answers.filter(withdrawn_by=None).exclude(value=Answer.Value.WITHDRAWN)
+    return set(counting.values_list("item_id", flat=True)), _latest(answers)
+
+
+def chunks(case: Case) -> Iterator[list[Item]]:
+    """All items of a case by arrival, some at a time, with case and source at hand."""
     last = 0
     while items := list(
         Item.objects.filter(case=case, number__gt=last)

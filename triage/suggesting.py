@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from archive.models import Case, Item
 from archive.views.suggestions import Box, Brief, Class, Full, Lane, Model, Reason
 from triage import queue, registry, standing, wording
-from triage.models import Analysis, Detection, Seen, Standing
+from triage.models import Analysis, Detection, Question, Seen, Standing
 
 MOST_BOXES = 4000
 MOST_LANES = 5
@@ -28,7 +28,7 @@ class Offer:
             "item_id", "label", "most_at_once"
         ):
             labels[item].append(_times(label, most))
-        rows = {row.pk: row for row in Standing.objects.filter(pk__in=ids)}
+        rows = {row.item_id: row for row in Standing.objects.filter(item__in=ids, question=Question.MAIN)}
         return {pk: Brief(score_of(rows.get(pk)), tuple(labels[pk])) for pk in ids}
 
     def full(self, item: Item) -> Full:

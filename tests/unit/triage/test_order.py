@@ -32,7 +32,7 @@ def put(item: Item, people: int = 0, state: str = State.SCORED, note: str = "", 
     """Place an item as if a model had suggested so many people (and other classes) in its only frame."""
     labels = {"person": people, **more}
     frames = {0: {label: (Decimal("0.9000"),) * n for label, n in labels.items() if n}}
-    standing.place(item, standing.rules_of(item.case), scoring.Facts(frames), state=state, note=note)
+    standing.place(item, scoring.Facts(frames), state=state, note=note)
     return item
 
 
@@ -267,7 +267,7 @@ def test_new_criteria_are_a_new_version_and_the_items_are_scored_again(case, rea
         people.pk: scoring.Facts({0: {"person": (Decimal("0.9"),)}}),
         car.pk: scoring.Facts({0: {"car": (Decimal("0.9"),)}}),
     }
-    monkeypatch.setattr(standing, "facts_of", lambda items, frames=None: facts)
+    monkeypatch.setattr(standing.known_facts, "read", lambda kept, suggested=None: facts)
     actor = cast.signed_in(reader)
     pipeline.set_criteria(case=case, actor=actor, name="Cars first", rules=CARS, reason="convoy")
     assert Job.objects.filter(name="triage.rescore", case=case, state="queued").exists()
@@ -315,7 +315,7 @@ def test_the_order_can_be_made_again_from_what_it_is_derived_from(case, reader):
         .order_by("number")
         .values_list("number", "band", "state", "postponed")
     )
-    Standing.objects.filter(case=case).exclude(pk=items[1].pk).update(band=Band.SCORED, postponed=False)
+    Standing.objects.filter(case=case).exclude(item=items[1]).update(band=Band.SCORED, postponed=False)
     Seen.objects.filter(case=case).delete()
     assert standing.rebuild(case) == 4
     after = list(
