@@ -2,14 +2,16 @@
 
 from django.urls import path
 
-from triage.views import criteria, estimate, questions, review, sample, second
+from triage.views import criteria, estimate, questions, queue, review, sample, second
 
 urlpatterns = [
-    path("cases/<str:code>/review/", review.queue_page, name="review"),
+    path("cases/<str:code>/review/", queue.queue_page, name="review"),
     path("cases/<str:code>/review/undo", review.undo, name="review-undo"),
     path("cases/<str:code>/questions/", questions.questions_page, name="questions"),
     path("cases/<str:code>/questions/<int:number>/close", questions.close, name="question-close"),
     path("cases/<str:code>/criteria/", criteria.criteria, name="criteria"),
+    path("cases/<str:code>/criteria/preview", criteria.look_ahead, name="criteria-preview"),
+    path("cases/<str:code>/criteria/<int:number>/again", criteria.again, name="criteria-again"),
     path("cases/<str:code>/estimate/", estimate.page, name="estimate"),
     path("cases/<str:code>/estimate/draw", estimate.draw, name="sample-draw"),
     path("samples/<uuid:draw_id>/", sample.sample, name="sample"),

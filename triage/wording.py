@@ -10,10 +10,10 @@ from datetime import date
 from typing import Any
 
 from django.utils.formats import date_format
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop, ngettext
+from django.utils.translation import gettext_noop, ngettext, pgettext
 
 BUILT_IN = (
     gettext_noop("People seen"),
@@ -24,17 +24,34 @@ BUILT_IN = (
     gettext_noop("Face seen"),
     gettext_noop("Source reliability"),
     gettext_noop("Captured recently"),
+    gettext_noop("Learned"),
+    gettext_noop("Waiting"),
+    gettext_noop("No model has looked"),
 )
 _WHEN = re.compile(r"(?P<what>.+?)(?: at (?P<at>\d+:\d\d))?\Z")
 
 
-def reason(line: Mapping[str, Any]) -> SafeString:
-    """'criterion: why' as a line for the screen, each part running in its own direction."""
+def reason(line: Mapping[str, Any], links: Mapping[int, SafeString] | None = None) -> SafeString:
+    """'criterion: why' as a line for the screen, each part running in its own direction.
+
+    `links` leads to the items that a learned part names by their numbers.
+    """
     name, why = line["criterion"], line.get("why", "")
     shown = _(name) if name in BUILT_IN else name
     if not why:
         return format_html("<bdi>{}</bdi>", shown)
-    return format_html("<bdi>{}</bdi>: <bdi>{}</bdi>", shown, _why(why))
+    alike = [links[number] for number in line.get("items", ()) if links and number in links]
+    said = _alike(alike, why) if alike else _why(why)
+    return format_html("<bdi>{}</bdi>: <bdi>{}</bdi>", shown, said)
+
+
+def _alike(alike: list[SafeString], why: str) -> SafeString:
+    """'looks like A-12 and A-87, to which people said yes'."""
+    items = format_html_join(pgettext("between two items", " and "), "{}", ((one,) for one in alike))
+    words = _("looks like {items}, to which people said yes")
+    if why.endswith("marked no"):
+        words = _("looks like {items}, to which people said no")
+    return format_html(words, items=items)
 
 
 def _why(why: str) -> str:
@@ -78,4 +95,29 @@ _SENTENCES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] =
     (re.compile(r"(\d+) of 100"), lambda f: _("%(n)s of 100") % {"n": f[1]}),
     (re.compile(r"captured (\d{4}-\d\d-\d\d), (\d+) days before (\d{4}-\d\d-\d\d)"), _captured),
     (re.compile(r"(\d+) at once"), _at_once),
+    (re.compile("since it came in"), lambda _f: _("since it came in")),
+    (
+        re.compile("level with the lowest that one has looked at"),
+        lambda _f: _("level with the lowest that one has looked at"),
+    ),
+    (
+        re.compile("nothing to compare it by: the mean of all"),
+        lambda _f: _("nothing to compare it by: the mean of all"),
+    ),
+    (
+        re.compile(r"(\d+) followed, (\S+) to (\S+)"),
+        lambda f: _("%(n)s followed, %(from)s to %(to)s") % {"n": f[1], "from": f[2], "to": f[3]},
+    ),
+    (re.compile(r"tagged (.+)"), lambda f: _("tagged %(word)s") % {"word": f[1]}),
+    (re.compile(r"read in it: (.+)"), lambda f: _("read in it: %(word)s") % {"word": f[1]}),
+    (re.compile(r"noted: (.+)"), lambda f: _("noted: %(word)s") % {"word": f[1]}),
+    (re.compile(r"source (\S+)"), lambda f: _("source %(code)s") % {"code": f[1]}),
+    (re.compile("established inside the box"), lambda _f: _("established inside the box")),
+    (re.compile("claimed inside the box"), lambda _f: _("claimed inside the box")),
+    (re.compile(r"established (\S+) km away"), lambda f: _("established %(km)s km away") % {"km": f[1]}),
+    (re.compile(r"claimed (\S+) km away"), lambda f: _("claimed %(km)s km away") % {"km": f[1]}),
+    (
+        re.compile(r"captured (\d{4}-\d\d-\d\d)"),
+        lambda f: _("captured %(day)s") % {"day": date_format(date.fromisoformat(f[1]), "j M Y")},
+    ),
 )

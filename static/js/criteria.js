@@ -8,14 +8,6 @@
   const PAUSE_MS = 400;
   let timer = 0, asked = null;
 
-  // Which fields count depends on the kind; the others rest.
-  const fit = (row) => {
-    const kind = row.querySelector("[data-kind]").value;
-    for (const cell of row.querySelectorAll("[data-for]")) cell.classList.toggle("rests", !cell.dataset.for.split(" ").includes(kind));
-  };
-  const rows = [...form.querySelectorAll("[data-row]")];
-  rows.forEach(fit);
-
   const look = async () => {
     asked?.abort();
     asked = new AbortController();
@@ -32,9 +24,7 @@
     place.removeAttribute("aria-busy");
   };
   form.addEventListener("input", (event) => {
-    const row = event.target.closest("[data-row]");
-    if (!row) return;
-    fit(row);
+    if (!event.target.closest("[data-row]")) return;
     clearTimeout(timer);
     timer = setTimeout(look, PAUSE_MS);
   });

@@ -9,7 +9,7 @@
   const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
   const timed = stage.dataset.kind === "video";
   const svg = document.createElementNS(SVG, "svg"), rect = document.createElementNS(SVG, "rect"), halo = rect.cloneNode();
-  let box = null, drawing = false, tall = 750;
+  let box = form.dataset.start ? form.dataset.start.split(",").map(Number) : null, drawing = false, tall = 750;
   svg.setAttribute("class", "drawn");
   svg.setAttribute("preserveAspectRatio", "xMidYMid meet");
   halo.setAttribute("class", "under");

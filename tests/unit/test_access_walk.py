@@ -27,7 +27,7 @@ from archive.custody.publish import publish
 from archive.models import Blob, CaseGrant, Job, Rendition, Upload
 from evidence.models import Bundle, BundleVolume
 from tests import cast
-from triage import questions
+from triage import pipeline, questions, rules
 
 # Who may do what is one table, whatever the database.
 pytestmark = [pytest.mark.django_db, pytest.mark.embedded]
@@ -223,6 +223,8 @@ TABLE = [
     Try("doubtful-item", "POST", CASE, WORKS, ("code", "question", "item"), {"value": "yes"}),
     Try("criteria", "GET", CASE, EVERYONE, OF_CASE),
     Try("criteria", "POST", CASE, ORDERS, OF_CASE),
+    Try("criteria-preview", "POST", CASE, ORDERS, OF_CASE),
+    Try("criteria-again", "POST", CASE, ORDERS, ("code", "number"), {"reason": "It worked better"}),
     # evidence
     Try("bundles", "GET", CASE, EVERYONE, OF_CASE),
     Try("bundles", "POST", CASE, TAKES_OUT, OF_CASE, {"items": "1"}),
@@ -300,6 +302,7 @@ def world(settings) -> SimpleNamespace:
     annotate.note(item=item, text="bridge, a note of Quelimane", actor=actor)
     annotate.assign(item=item, to=guest, actor=actor)
     questions.ask(case=case, actor=actor, text="Is the bridge of Quelimane seen?")
+    pipeline.set_criteria(case=case, actor=actor, name="Bridge of Quelimane", rules=rules.DEFAULT_RULES)
     asked, done, hold = _governed(case, item, actor)
     draw, reading = _sampled(case, actor)
     job = Job.objects.filter(case=case).first()

@@ -41,6 +41,7 @@ class Asked:
 
     question: Question
     words: str
+    url: str
     said: Tally
     rests_on: str
     queue_url: str
@@ -49,14 +50,17 @@ class Asked:
     here: bool = False
 
 
-def of_case(case: Case, here: int | None = None, *, closed: bool = False) -> list[Asked]:
-    """The case's open questions (or all), question 0 first; `here` is the number of the one being looked at."""
+def of_case(
+    case: Case, here: int | None = None, *, closed: bool = False, route: str = "review"
+) -> list[Asked]:
+    """The case's open questions (or all), question 0 first, each with its page of `route`; `here` is the one on screen."""
     open_ones, tallies = questions.asked(case), questions.tally(case)
     rows = list(Question.objects.filter(case=case)) if closed else open_ones
     return [
         Asked(
             question=row,
             words=str(row),
+            url=reverse(route, args=[case.code]) + within(row.number),
             said=(said := tallies.get(row.number, Tally())),
             rests_on=rests_on(said),
             queue_url=reverse("review", args=[case.code]) + within(row.number),
