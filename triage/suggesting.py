@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from django.db.models import Count, QuerySet
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from archive.models import Case, Item
@@ -56,6 +57,7 @@ class Offer:
             state=_state(row, bool(analyses)),
             notice=registry.notice(),
             step_ms=step,
+            similar_url=_similar_url(item, analyses.values()),
         )
 
     def classes(self, case: Case, among: QuerySet[Item] | None = None) -> list[Class]:
@@ -88,6 +90,11 @@ def reasons_of(row: Standing) -> list[Reason]:
         )
         for r in row.reasons
     ]
+
+
+def _similar_url(item: Item, analyses: Iterable[Analysis]) -> str:
+    compared = any(analysis.task == Analysis.Task.EMBED for analysis in analyses)
+    return reverse("similar", args=[item.pk]) if compared and item.disposed_at is None else ""
 
 
 def _state(row: Standing, analysed: bool) -> str:

@@ -78,6 +78,7 @@ class Full:
     state: str = ""
     notice: str = ""
     step_ms: int = 500
+    similar_url: str = ""  # the screen with what looks like it
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,19 @@ FAILURES = {
 
 
 @dataclass(frozen=True)
+class Cut:
+    """A part of a picture, or of a moment of a video: left, top, width and height in 100,000ths of the frame."""
+
+    at_ms: int
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
 class Work:
-    """One item to look at. `open` gives its bytes; it is called in another thread. `limit_s` bounds it by the clock."""
+    """One item to look at. `open` gives its bytes; it is called in another thread. `limit_s` bounds it by the clock.
+
+    With a `cut` that part alone is looked at, and by those only that make vectors.
+    """
 
     key: Any
     kind: str  # "image" or "video"
@@ -76,6 +87,7 @@ class Work:
     facts: dict[str, Any] = field(
         default_factory=dict
     )  # what the archive read in its metadata, as plain JSON
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True)
@@ -355,7 +367,8 @@ class ModelProcess:
             known = isinstance(code, str) and (code in SENTENCES or code in FAILURES)
             return Outcome(sent.work, code=code if known else "model-failed", seconds=seconds)
         try:
-            looked = checked(event["untrusted"], event["body"], self.analysers, sent.work.kind)
+            kind = "image" if sent.work.cut else sent.work.kind
+            looked = checked(event["untrusted"], event["body"], self.analysers, kind)
             shots = checked_shots(event["untrusted"])
             return Outcome(sent.work, looked=looked, shots=shots, seconds=seconds)
         except (ValueError, TypeError, KeyError, IndexError):
@@ -401,6 +414,8 @@ def _write(run: _Run) -> None:
 def _write_item(pipe: IO[bytes], sent: _Sent, run: _Run) -> None:
     work = sent.work
     head = {"do": "look", "id": sent.number, "kind": work.kind, "size": work.size, "facts": work.facts}
+    if work.cut:
+        head["cut"] = asdict(work.cut)
     body = b""
     try:
         sent.stream = sent.work.open()

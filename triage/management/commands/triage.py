@@ -1,4 +1,4 @@
-"""manage.py triage check | rescore | rebuild | again [--case CODE] | simulate --dataset DIR --positive NAME"""
+"""manage.py triage check | rescore | rebuild | again [--case CODE] | index rebuild | index check | simulate --dataset DIR --positive NAME"""
 
 import sys
 from argparse import ArgumentParser
@@ -9,7 +9,7 @@ from archive.custody import Actor
 from archive.errors import Damaged, NotFound
 from archive.management.base import Command as Base
 from archive.models import Case
-from triage import pipeline, registry, standing
+from triage import pipeline, registry, similar, standing
 from triage.management import simulating
 
 
@@ -29,6 +29,8 @@ class Command(Base):
             commands.add_parser(name, help=words).add_argument(
                 "--case", metavar="CODE", help="otherwise every case"
             )
+        index = commands.add_parser("index", help="the index for similar items: made anew, or checked")
+        index.add_argument("what", choices=["rebuild", "check"])
         simulate = commands.add_parser(
             "simulate", help="replay a review of a labelled folder of pictures: order, calibration, interval"
         )
@@ -47,6 +49,9 @@ class Command(Base):
     def work(self, *, act: str, case: str | None = None, **options: Any) -> None:
         if act == "simulate":
             self.simulate(**options)
+            return
+        if act == "index":
+            self.index(options["what"])
             return
         cases = list(Case.objects.filter(code=case) if case else Case.objects.all())
         if case and not cases:
@@ -82,6 +87,30 @@ class Command(Base):
             self.stdout.write(f"{case.code}: {pipeline.ask_again(case, actor=Actor.operator())} items queued")
         if notice := registry.notice():
             self.stdout.write(notice)
+
+    def index(self, what: str) -> None:
+        """Make the index for similar items anew, or say how it stands beside the stored vectors."""
+        if what == "rebuild":
+            of, number = similar.rebuild()
+            self.stdout.write(
+                f"{number} vectors of {of.model}, {of.analyser} {of.version}"
+                if of
+                else "There are no vectors yet."
+            )
+            return
+        told = similar.check()
+        if told is None:
+            self.stdout.write("There are no vectors yet, and no index.")
+            return
+        self.stdout.write(
+            f"{told.held} vectors of {told.of.model}, {told.of.analyser} {told.of.version}; of the 10 nearest to "
+            f"{told.asked} of them it finds {told.recall:.1%}"
+        )
+        if not told.sound:
+            raise Damaged(
+                f"{told.missing} vectors are missing, {told.surplus} should not be there, {told.misplaced} stand under another "
+                "case. Nothing of the items is affected. Run: manage.py triage index rebuild"
+            )
 
     def simulate(
         self, *, dataset: Path, positive: str, seeds: int, examples: int, json: bool, **_: Any
