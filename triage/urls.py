@@ -1,16 +1,36 @@
 """Routes of triage."""
 
-from django.urls import path
+from django.urls import include, path
 
-from triage.views import criteria, estimate, questions, queue, review, sample, second
+from triage.views import (
+    alerts,
+    criteria,
+    estimate,
+    questions,
+    queue,
+    review,
+    sample,
+    second,
+    similar,
+)
 
 urlpatterns = [
+    path("alerts/", alerts.listed, name="alerts"),
+    path("alerts/destinations/", alerts.destinations, name="alert-destinations"),
+    path(
+        "alerts/destinations/<uuid:destination_id>/end", alerts.destination_end, name="alert-destination-end"
+    ),
+    path("alerts/<uuid:digest_id>/", alerts.digest, name="alert-digest"),
+    path("alerts/<uuid:digest_id>/seen", alerts.seen, name="alert-seen"),
+    path("alerts/subscriptions/<uuid:subscription_id>/end", alerts.end, name="alert-end"),
+    path("cases/<str:code>/alerts/", alerts.of_case, name="alerts-of-case"),
     path("cases/<str:code>/review/", queue.queue_page, name="review"),
     path("cases/<str:code>/review/undo", review.undo, name="review-undo"),
     path("cases/<str:code>/questions/", questions.questions_page, name="questions"),
     path("cases/<str:code>/questions/<int:number>/close", questions.close, name="question-close"),
     path("cases/<str:code>/criteria/", criteria.criteria, name="criteria"),
     path("cases/<str:code>/criteria/preview", criteria.look_ahead, name="criteria-preview"),
+    path("cases/<str:code>/criteria/queue", criteria.settings, name="criteria-queue"),
     path("cases/<str:code>/criteria/<int:number>/again", criteria.again, name="criteria-again"),
     path("cases/<str:code>/estimate/", estimate.page, name="estimate"),
     path("cases/<str:code>/estimate/draw", estimate.draw, name="sample-draw"),
@@ -22,8 +42,16 @@ urlpatterns = [
     path("second/<uuid:reading_id>/", second.settle, name="settle"),
     path("cases/<str:code>/doubtful/", second.doubts, name="doubtful"),
     path("cases/<str:code>/doubtful/search", second.search, name="doubtful-search"),
+    path(
         "cases/<str:code>/doubtful/<int:number>/<uuid:item_id>/", second.doubtful_item, name="doubtful-item"
+    ),
+    path("items/<uuid:item_id>/similar/", similar.page, name="similar"),
+    path("items/<uuid:item_id>/similar/ask", similar.ask, name="similar-ask"),
+    path("items/<uuid:item_id>/similar/<uuid:part_id>", similar.state, name="similar-part-state"),
+    path("api/", include("triage.api")),
     path("review/<uuid:item_id>/", review.item, name="review-item"),
     path("review/<uuid:item_id>/decide", review.decide, name="review-decide"),
     path("review/<uuid:item_id>/postpone", review.postpone, name="review-postpone"),
+    path("review/<uuid:item_id>/example", review.give_example, name="example-give"),
+    path("review/<uuid:item_id>/example/<int:example_id>/end", review.end_example, name="example-end"),
 ]
