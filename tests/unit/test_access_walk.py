@@ -28,6 +28,7 @@ from archive.models import Blob, CaseGrant, Job, Rendition, Upload
 from evidence.models import Bundle, BundleVolume
 from tests import cast
 from triage import pipeline, questions, rules
+from triage.models import Part
 
 # Who may do what is one table, whatever the database.
 pytestmark = [pytest.mark.django_db, pytest.mark.embedded]
@@ -225,6 +226,17 @@ TABLE = [
     Try("criteria", "POST", CASE, ORDERS, OF_CASE),
     Try("criteria-preview", "POST", CASE, ORDERS, OF_CASE),
     Try("criteria-again", "POST", CASE, ORDERS, ("code", "number"), {"reason": "It worked better"}),
+    Try("alerts", "GET", SIGNED_IN),
+    Try("alerts-of-case", "GET", CASE, EVERYONE, OF_CASE),
+    Try("alerts-of-case", "POST", CASE, TOLD, OF_CASE, {"name": "A", "question": "0", "what": "points", "least": "1"}),
+    Try("alert-digest", "GET", CASE, frozenset(), ("digest",)),  # its person's alone
+    Try("alert-seen", "POST", CASE, frozenset(), ("digest",)),
+    Try("alert-end", "POST", CASE, frozenset(), ("subscription",)),
+    Try("alert-destinations", "GET", SYSTEM, ADMINS),
+    Try("alert-destinations", "POST", SYSTEM, ADMINS),
+    Try("alert-destination-end", "POST", SYSTEM, ADMINS, ("destination",)),
+    Try("near", "GET", CASE, EVERYONE, OF_ITEM),
+    Try("near-decide", "POST", CASE, WORKS, OF_ITEM, {"value": "relevant"}),
     # evidence
     Try("bundles", "GET", CASE, EVERYONE, OF_CASE),
     Try("bundles", "POST", CASE, TAKES_OUT, OF_CASE, {"items": "1"}),
@@ -259,6 +271,12 @@ TABLE = [
     Try("api-disclosures", "GET", CASE, EVERYONE, OF_CASE),
     Try("api-tags", "POST", CASE, WRITES, OF_ITEM, {"name": "bridge"}, json=True),
     Try("api-tag", "DELETE", CASE, WRITES, ("item", "tag")),
+    Try("similar", "GET", CASE, EVERYONE, OF_ITEM),
+    Try("similar-ask", "POST", CASE, EVERYONE, OF_ITEM, {"box": "0.1,0.1,0.5,0.5"}),
+    Try("similar-part-state", "GET", CASE, EVERYONE, ("item", "part")),
+    Try("api-similar", "GET", CASE, EVERYONE, OF_ITEM),
+    Try("api-parts", "POST", CASE, EVERYONE, OF_ITEM, {"box": [0.1, 0.1, 0.5, 0.5]}, json=True),
+    Try("api-part", "GET", CASE, EVERYONE, ("item", "part")),
     Try("api-notes", "POST", CASE, WRITES, OF_ITEM, {"text": "Look"}, json=True),
 ]
 
@@ -322,6 +340,9 @@ def world(settings) -> SimpleNamespace:
             "disposal": asked.pk,
             "done": done.pk,
             "tag": "seen",
+            "part": Part.objects.create(
+                item=item, x="0.1", y="0.1", width="0.5", height="0.5", asked_at=timezone.now()
+            ).pk,
             "token": "no-such-token",
             "veil": _rendition(item, Rendition.Kind.VEIL).pk,
             "view": _rendition(item, Rendition.Kind.VIEW).pk,

@@ -49,6 +49,7 @@ HUMAN_TABLES = (
     "evidence_bundleitem",
     "evidence_redactionlook",
     "triage_criteria",
+    "triage_destination",
     "triage_answer",
     "triage_draw",
     "triage_secondshare",
@@ -88,27 +89,39 @@ def test_there_is_one_celery_task_and_it_runs_jobs():
 
 def test_every_job_is_on_the_list():
     """Whoever adds a job is asked here what it may do."""
-    assert {n for n in jobs.KINDS if not n.startswith("test.")} == {
-        "archive.read_back",
-        "archive.examine",
-        "archive.proxy",
-        "archive.storyboard",
-        "archive.copy",
-        "archive.copies",
-        "archive.fixity",
-        "archive.restore",
-        "archive.restore_bad",
-        "archive.dispose",  # what two persons decided, and nothing else: tests/unit/archive/test_disposal.py
-        "archive.tidy",
-        "alarms",  # says what is wrong with the archive; tells addresses that the settings name
-        "custody.publish",
-        "custody.verify",
-        "triage.analyse",
-        "triage.doubtful",  # points out answers for a second look
-        "triage.rescore",
-        "evidence.build",
-        "evidence.redact",
-    }
+    assert (
+        {n for n in jobs.KINDS if not n.startswith("test.")}
+        == {
+            "archive.read_back",
+            "archive.examine",
+            "archive.proxy",
+            "archive.storyboard",
+            "archive.copy",
+            "archive.copies",
+            "archive.fixity",
+            "archive.restore",
+            "archive.restore_bad",
+            "archive.dispose",  # what two persons decided, and nothing else: tests/unit/archive/test_disposal.py
+            "archive.tidy",
+            "alarms",  # says what is wrong with the archive; tells addresses that the settings name
+            "custody.publish",
+            "custody.verify",
+            "triage.analyse",
+            "triage.doubtful",  # points out answers for a second look
+            "triage.rescore",
+            "triage.index",  # likeness and text of what was analysed can be found
+            "triage.unindex",  # and of what was disposed of no longer
+            "triage.look_at_part",
+            "triage.alerts",  # notes who is to be told of which item; says 'please look' and touches no item
+            "triage.alert_mail",  # to an address that an administrator allowed and a person chose
+            "triage.alert_webhook",  # the same, off unless the settings allow it: tests/unit/triage/test_sending.py
+            "triage.alert_round",
+            "triage.near",  # fingerprints and groups; deciding for a group is a person's act
+            "triage.near_forget",
+            "evidence.build",
+            "evidence.redact",
+        }
+    )
 
 
 def receivers() -> list[tuple[str, object]]:
@@ -187,7 +200,8 @@ def test_requests_become_actors_in_views_only(path):
 def test_nothing_of_ours_can_send_anything_anywhere(path):
     """No module speaks to the network, but `models pull`, which a person starts at the shell, ./run's own check, and
     what goes to places that the settings name: a second copy, still encrypted; hashes to witnesses and timestamp
-    authorities; and alarms by mail, which name no person, case or file.
+    authorities; alarms by mail, which name no person, case or file; and alerts, to destinations that an administrator
+    allowed and a person of the case chose, which name codes, scores and links.
     """
     allowed = {
         "triage/registry.py",
@@ -195,6 +209,7 @@ def test_nothing_of_ours_can_send_anything_anywhere(path):
         "archive/vault/bucket.py",
         "archive/custody/outside.py",
         "archive/alarms.py",
+        "triage/sending.py",
     }
     imported = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -203,6 +218,22 @@ def test_nothing_of_ours_can_send_anything_anywhere(path):
         elif isinstance(node, ast.ImportFrom) and node.module:
             imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     assert not imported & OUTSIDE or str(path.relative_to(ROOT)) in allowed
+
+
+def test_alerts_leave_by_one_door_that_one_module_opens():
+    """Only triage/telling.py, which looks up who may still see the case and records what went, sends anything."""
+    senders = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "sending":
+                senders |= (
+                    {(str(path.relative_to(ROOT)), node.attr)} if node.attr in ("mail", "post") else set()
+                )
+            if isinstance(node, ast.ImportFrom):
+                assert node.module != "triage.sending", (
+                    f"{path}: import the module, so that this test sees its use"
+                )
+    assert senders == {("triage/telling.py", "mail"), ("triage/telling.py", "post")}
 
 
 @pytest.mark.parametrize("name", sorted(n for n, kind in EVENTS.items() if kind.human))
@@ -235,6 +266,8 @@ def test_the_events_of_deciding_sharing_and_exporting_need_a_human():
         "case.disposal_approved",
         "item.disposal_approved",
         "case.hold_placed",
+        "case.alert_subscribed",
+        "system.alert_destination_allowed",
         "case.hold_lifted",
         "item.hold_lifted",
     ):
@@ -274,7 +307,15 @@ def spy(monkeypatch):
         yield spy
 
 
-AFTER_A_PERSON = ("triage.analyse", "evidence.build", "archive.dispose")  # these need more than a subject
+# These need more than a subject; the two that send are run in tests/unit/triage/test_alerts.py and test_sending.py
+AFTER_A_PERSON = (
+    "triage.analyse",
+    "triage.look_at_part",
+    "triage.alert_mail",
+    "triage.alert_webhook",
+    "evidence.build",
+    "archive.dispose",
+)
 
 
 def scene() -> Item:
@@ -284,7 +325,7 @@ def scene() -> Item:
     item = cast.item(case, cast.jpeg(160, 120, seed=5))
     for name in jobs.KINDS:
         if not name.startswith("test.") and name not in AFTER_A_PERSON:
-            subject = case if name in ("triage.rescore", "triage.doubtful") else item
+            subject = case if name in ("triage.rescore", "triage.doubtful", "triage.alerts") else item
             jobs.enqueue(name, subject=subject, payload={"sha256": item.sha256})
     return item
 
@@ -304,7 +345,8 @@ def test_running_every_job_decides_shares_exports_and_deletes_nothing(spy):
         act == "DELETE"
         for act, table in spy.written
         if table.startswith(("archive_", "evidence_"))
-        and table not in ("archive_custodypending", "archive_job")  # a duty's own earlier rows
+        # a duty's own earlier rows; words are made again with what they repeat
+        and table not in ("archive_custodypending", "archive_job", "archive_words")
     )
     assert not spy.called and not getattr(mail, "outbox", [])
     item.refresh_from_db()
