@@ -1,13 +1,18 @@
 """A folder of pictures becomes vectors with the real weights, once, and its review is replayed."""
 
+import importlib.util
 import json
+import re
 
 import cv2
 import numpy as np
 import pytest
 from django.core.management import call_command
 
-from triage import embedding, registry
+from tests.unit.triage.test_learning import pool
+from triage import embedding, registry, simulation
+from triage.learning import joined
+from triage.management import peers
 
 
 def picture(kind: str, seed: int) -> np.ndarray:
@@ -29,7 +34,13 @@ def dataset(tmp_path):
         (tmp_path / "set" / kind).mkdir(parents=True)
         for seed in range(count):
             cv2.imwrite(str(tmp_path / "set" / kind / f"{seed}.png"), picture(kind, seed))
-    (tmp_path / "set" / "grid" / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
+    nested = tmp_path / "set" / "grid" / "Ωther, deeper"
+    nested.mkdir()
+    (tmp_path / "set" / "grid" / "0.png").rename(nested / "a picture (1).png")
+    (nested / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
+    (nested / "clip.mp4").write_bytes(b"a video is not replayed")
+    (tmp_path / "set" / ".thumbnails").mkdir()
+    (tmp_path / "set" / ".thumbnails" / "0.png").write_bytes(b"hidden")
     return tmp_path / "set"
 
 
@@ -45,9 +56,12 @@ def test_simulate_with_the_real_embedders(settings, tmp_path, dataset, capsys):
     call_command("triage", "simulate", **options)
     first, noise = capsys.readouterr()
     told = json.loads(first)
-    assert (told["items"], told["relevant"], told["unread"]) == (24, 6, 1)
+    assert (told["items"], told["relevant"], told["unread"], told["videos"]) == (24, 6, 1, 1)
     assert told["embedders"] == ["mobilenet-v1", "mobilenet-v2", "yolo11n"]
-    assert told["orders"][0]["wss95"]["mean"] > told["random"]["mean"] + 0.3 and "25 of 25" in noise
+    assert "25 of 25" in noise
+    wss = {order["name"]: order["wss95"]["mean"] for order in told["orders"]}
+    assert wss["amparo"] > wss["random order"] + 0.3
+    assert set(told["absent"]) <= {"ASReview"}
     call_command("triage", "simulate", **options)
     assert capsys.readouterr() == (first, "")  # every vector came from the cache
 
@@ -61,3 +75,15 @@ def test_simulate_with_the_real_embedders(settings, tmp_path, dataset, capsys):
     for one in embedding.EMBEDDERS:
         vector = np.frombuffer((kept / one.recipe / found.digests[0]).read_bytes(), "<f4")
         assert np.allclose(vector, found.blocks[one.name][0], atol=1e-3) and vector.std() > 0
+
+
+def test_asreview_takes_part_in_its_own_loop():
+    if importlib.util.find_spec("asreview") is None:  # importing it would leave its cache file here
+        pytest.skip("asreview is optional")
+    blocks, labels = pool(60, 10)
+    peer = peers.asreview(joined(blocks), labels, seeds=1, examples=1)
+    assert re.fullmatch(r"ASReview \d+\..*", peer.name) and not peer.absent
+    for seed, order in enumerate(peer.orders):
+        given, lot = simulation.start(labels, seed=seed, examples=1)
+        assert sorted(order) == sorted(lot.tolist()) and not set(given) & set(order)
+    assert simulation.judged(peer.name, peer.orders, labels)["wss95"]["mean"] > 0.5

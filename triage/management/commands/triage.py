@@ -1,4 +1,4 @@
-"""manage.py triage check | rescore | rebuild | again [--case CODE] | index rebuild | index check | simulate --dataset DIR --positive NAME"""
+"""manage.py triage check | rescore | rebuild | again | replay [--case CODE] | index rebuild | index check | simulate --dataset DIR --positive NAME"""
 
 import sys
 from argparse import ArgumentParser
@@ -9,7 +9,7 @@ from archive.custody import Actor
 from archive.errors import Damaged, NotFound
 from archive.management.base import Command as Base
 from archive.models import Case
-from triage import pipeline, registry, similar, standing
+from triage import pipeline, registry, replaying, similar, standing
 from triage.management import simulating
 
 
@@ -31,6 +31,13 @@ class Command(Base):
             )
         index = commands.add_parser("index", help="the index for similar items: made anew, or checked")
         index.add_argument("what", choices=["rebuild", "check"])
+        replay = commands.add_parser(
+            "replay", help="make stored orders again and compare them with what people were shown"
+        )
+        replay.add_argument("--case", metavar="CODE", help="otherwise every case")
+        replay.add_argument(
+            "--last", type=int, default=1000, metavar="N", help="so many answers, the latest (1000)"
+        )
         simulate = commands.add_parser(
             "simulate", help="replay a review of a labelled folder of pictures: order, calibration, interval"
         )
@@ -56,6 +63,9 @@ class Command(Base):
         cases = list(Case.objects.filter(code=case) if case else Case.objects.all())
         if case and not cases:
             raise NotFound(f"There is no case {case}.")
+        if act == "replay":
+            self.replay(cases[0] if case else None, **options)
+            return
         getattr(self, "compare" if act == "check" else act)(cases)  # BaseCommand has a check() of its own
 
     def compare(self, cases: list[Case]) -> None:
@@ -74,12 +84,25 @@ class Command(Base):
     def rescore(self, cases: list[Case]) -> None:
         """Score again."""
         for case in cases:
-            self.stdout.write(f"{case.code}: {standing.rescore(case)} items scored")
+            for question in standing.open_questions(case):
+                scored = standing.rescore(case, question)
+                self.stdout.write(f"{case.code}, question {question}: {scored} items scored")
 
     def rebuild(self, cases: list[Case]) -> None:
         """Make every row again."""
         for case in cases:
             self.stdout.write(f"{case.code}: {standing.rebuild(case)} items in order")
+
+    def replay(self, case: Case | None, *, last: int, **_: Any) -> None:
+        """Make the orders again by which the latest answers were shown."""
+        ranks = replaying.stored_ranks(last, case)
+        wrong = 0
+        for where, fault in replaying.faults(ranks):
+            wrong += 1
+            self.stdout.write(f"{where}: {fault}")
+        if wrong:
+            raise Damaged(f"{wrong} differences in {len(ranks)} stored ranks. The originals are not affected.")
+        self.stdout.write(f"{len(ranks)} stored ranks made again: the same order, scores and reasons.")
 
     def again(self, cases: list[Case]) -> None:
         """Queue analyses."""
