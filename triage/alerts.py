@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from statistics import median
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import Q, QuerySet
@@ -18,7 +19,7 @@ from archive import access, custody
 from archive.custody import Actor
 from archive.errors import BadInput, LimitExceeded, NotAllowed
 from archive.models import Case, Item, User
-from triage import rules, sending, telling
+from triage import asking, rules, sending, telling
 from triage.models import Alert, Destination, Question, Subscription, Telling
 
 Measure, Ended, Kind = Subscription.Measure, Subscription.Ended, Destination.Kind
@@ -78,7 +79,7 @@ def subscribe(
                 f"You have {MOST_SUBSCRIPTIONS} alerts in this case: end one first. Nothing was saved."
             )
         custody.write(asked, event="case.alert_subscribed", actor=actor)
-        telling.ask(case)
+        asking.compare(case)
     return asked
 
 
@@ -233,3 +234,13 @@ def items_of(digest: Telling) -> QuerySet[Alert]:
     """The alerts of a digest whose items are still there, the highest score first as it was then."""
     rows = Alert.objects.filter(shown_in=digest, item__in=Item.objects.held())
     return rows.select_related("item__case", "item__decision").order_by("pk")
+
+
+def told_of(subscription: Subscription) -> int:
+    """Of how many items a subscription has told."""
+    return Alert.objects.filter(subscription=subscription).count()
+
+
+def webhooks_on() -> bool:
+    """Whether the settings let alerts leave by webhook at all."""
+    return settings.WEBHOOKS

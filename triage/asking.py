@@ -1,4 +1,7 @@
-"""How a question's queue is put together, and when its order is made again. Nobody waits for it: a job does it."""
+"""How a question's queue is put together, when its order is made again, and when alerts are looked for.
+
+Nobody waits for either: a job does it.
+"""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -9,8 +12,8 @@ from django.utils import timezone
 from archive import access, custody, jobs
 from archive.custody import Actor
 from archive.errors import BadInput, NotAllowed
-from archive.models import Case, Decision
-from triage.models import Answer, Ordering, Question, Ranking
+from archive.models import Case, Decision, Job
+from triage.models import Answer, Ordering, Question, Ranking, Subscription
 
 
 @dataclass(frozen=True)
@@ -97,3 +100,16 @@ def answers_since(question: Question, at: datetime) -> int:
     if question.number == Question.MAIN:
         return Decision.objects.filter(item__case_id=question.case_id, at__gt=at).count()
     return Answer.objects.filter(question=question, at__gt=at).count()
+
+
+# --- asking for alerts --------------------------------------------------------------------------------------------
+
+
+def compare(case: Case) -> None:
+    """Have a case's items compared soon with what people want to be told of. In the caller's transaction."""
+    if not Subscription.objects.filter(case=case, ended_at=None).exists():
+        return
+    if jobs.enqueue("triage.alerts", subject=case, once=True) is None:
+        waiting = Job.objects.filter(name="triage.alerts", case=case, state=Job.State.QUEUED)
+        if not waiting.exists():  # the one that runs may have looked already
+            jobs.enqueue("triage.alerts", subject=case)

@@ -24,7 +24,7 @@ from archive.custody.canonical import canonical
 from archive.jobs import job
 from archive.media.probe import Condition
 from archive.models import Case, Item, Job
-from triage import analysers, questions, ranking, registry, results, scoring, standing, stored, tracks
+from triage import analysers, asking, questions, ranking, registry, results, scoring, standing, stored, tracks
 from triage.analysers.base import Analyser
 from triage.models import Analysis, Criteria, Question, Standing
 from triage.registry import ModelEntry
@@ -177,6 +177,7 @@ def _keep(
                     if item.kind == Item.Kind.VIDEO:
                         tracks.keep(item, analyses, objects, outcome.shots)
                 standing.place(item, suggested=None if have else results.suggested(looked))
+                asking.compare(item.case)
                 jobs.finish(row)
             return
         except IntegrityError:  # another worker stored the same in this moment

@@ -142,24 +142,33 @@ def answer(
 
     Raises NotAllowed, BadInput, Conflict for a closed question.
     """
+    with transaction.atomic(durable=True):
+        return answer_within(
+            item=item, question=question, actor=actor, value=value, reason=reason, shown=shown
+        )
+
+
+def answer_within(
+    *, item: Item, question: Question, actor: Actor, value: str, reason: str = "", shown: dict[str, Any]
+) -> Answer:
+    """The inner form of `answer`, for a caller that has a transaction open."""
     _require_answerable(item, question, actor)
     if value not in VALUES:
         raise BadInput(f"An answer is one of {', '.join(VALUES)}. Nothing was saved.")
-    with transaction.atomic(durable=True):
-        given = custody.write(
-            Answer(
-                item=item,
-                question=question,
-                value=value,
-                reason=reason.strip(),
-                by=actor.user,
-                at=timezone.now(),
-                shown=shown,
-            ),
-            event="item.answered",
-            actor=actor,
-        )
-        _follow(item, question, True)
+    given = custody.write(
+        Answer(
+            item=item,
+            question=question,
+            value=value,
+            reason=reason.strip(),
+            by=actor.user,
+            at=timezone.now(),
+            shown=shown,
+        ),
+        event="item.answered",
+        actor=actor,
+    )
+    _follow(item, question, True)
     return given
 
 

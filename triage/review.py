@@ -23,21 +23,28 @@ def decide(
     An earlier decision stays in the history; this one is in force from now on. `shown` is what the screen showed
     (see queue.shown); without it, it is taken now. Raises NotAllowed, BadInput, Conflict.
     """
+    with transaction.atomic(durable=True):
+        return decide_within(item=item, actor=actor, value=value, reason=reason, shown=shown)
+
+
+def decide_within(
+    *, item: Item, actor: Actor, value: str, reason: str = "", shown: dict[str, Any] | None = None
+) -> Decision:
+    """The inner form of `decide`, for a caller that has a transaction open."""
     _require(actor, item)
     if value not in VALUES:
         raise BadInput(f"A decision is one of {', '.join(VALUES)}. Nothing was saved.")
     if value in NEED_A_REASON and not reason.strip():
         raise BadInput("Say why you escalate: the next person needs it. Nothing was saved.")
     shown = queue.shown(item) if shown is None else shown
-    with transaction.atomic(durable=True):
-        decision = custody.write(
-            Decision(
-                item=item, value=value, reason=reason.strip(), by=actor.user, at=timezone.now(), shown=shown
-            ),
-            event="item.decided",
-            actor=actor,
-        )
-        _put_in_force(item, decision, actor)
+    decision = custody.write(
+        Decision(
+            item=item, value=value, reason=reason.strip(), by=actor.user, at=timezone.now(), shown=shown
+        ),
+        event="item.decided",
+        actor=actor,
+    )
+    _put_in_force(item, decision, actor)
     return decision
 
 

@@ -133,7 +133,11 @@ def post(address: str, body: bytes, headers: dict[str, str], *, limit_s: float =
             "POST",
             path,
             body,
-            {"Content-Type": "application/json", "User-Agent": settings.SOFTWARE.replace(" ", "/"), **headers},
+            {
+                "Content-Type": "application/json",
+                "User-Agent": settings.SOFTWARE.replace(" ", "/"),
+                **headers,
+            },
         )
         status = call.getresponse().status
     except (OSError, http.client.HTTPException) as error:  # ssl.SSLError is an OSError
@@ -141,6 +145,8 @@ def post(address: str, body: bytes, headers: dict[str, str], *, limit_s: float =
     finally:
         clock.cancel()
         call.close()
+    if call.was_cut:
+        raise ToolFailed(f"The webhook took longer than {limit_s:g} s to answer.")
     if not 200 <= status < 300:
         raise ToolFailed(f"The webhook answered with status {status}.")
 
@@ -151,6 +157,7 @@ class _Call(http.client.HTTPSConnection):
     def __init__(self, host: str, port: int, address: str, limit_s: float) -> None:
         super().__init__(host, port, timeout=limit_s)
         self._address, self._trust = address, ssl.create_default_context()
+        self.was_cut = False
 
     def connect(self) -> None:
         """Dial the address, not the name: what a second look-up would say does not count."""
@@ -160,6 +167,7 @@ class _Call(http.client.HTTPSConnection):
 
     def cut(self) -> None:
         """End a call that takes too long, whatever trickles in."""
+        self.was_cut = True
         if self.sock is not None:
             try:
                 self.sock.shutdown(socket.SHUT_RDWR)

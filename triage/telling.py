@@ -27,7 +27,7 @@ from archive.errors import Conflict
 from archive.jobs import job
 from archive.models import Case, Item, Job
 from archive.schedule import duty
-from triage import questions, ranking, rules, scoring, sending, standing
+from triage import asking, questions, ranking, rules, scoring, sending, standing
 from triage.models import Alert, Destination, Question, Standing, Subscription, Telling
 
 Measure, Ended, Channel = Subscription.Measure, Subscription.Ended, Telling.Channel
@@ -43,16 +43,6 @@ ACTOR = Actor.system("alerts")
 def rules_of(rule: Mapping[str, Any], name: str) -> dict[str, Any]:
     """A subscription's rule as rules that triage.scoring applies."""
     return {"format": rules.FORMAT, "criteria": [{**rule, "name": name}]}
-
-
-def ask(case: Case) -> None:
-    """Have a case's items compared soon, where anybody wants to be told. In the caller's transaction."""
-    if not Subscription.objects.filter(case=case, ended_at=None).exists():
-        return
-    if jobs.enqueue("triage.alerts", subject=case, once=True) is None:
-        waiting = Job.objects.filter(name="triage.alerts", case=case, state=Job.State.QUEUED)
-        if not waiting.exists():  # the one that runs may have looked already
-            jobs.enqueue("triage.alerts", subject=case)
 
 
 def end(subscription: Subscription, *, because: str, actor: Actor) -> None:
@@ -345,7 +335,7 @@ def round_() -> None:
     in_force = Subscription.objects.filter(ended_at=None)
     for case in Case.objects.filter(pk__in=in_force.values("case")):
         with transaction.atomic(durable=True):
-            ask(case)
+            asking.compare(case)
     stuck = timezone.now() - STUCK
     for one in in_force.select_related("case"):
         for channel, (_name, told_in) in CHANNELS.items():

@@ -167,3 +167,8 @@ class Alert(models.Model):
     class Meta:
         ordering = ["pk"]
         constraints = [models.UniqueConstraint(fields=["subscription", "item"], name="alert_once_per_item")]
+
+    @property
+    def waited_s(self) -> float | None:
+        """Seconds from ingest to alert."""
+        return None if self.waited_ms is None else self.waited_ms / 1000
