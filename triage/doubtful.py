@@ -10,11 +10,12 @@ from archive import access, custody, jobs
 from archive.custody import Actor
 from archive.errors import BadInput
 from archive.models import Case, Item
-from triage import given
+from triage import given, pool
 from triage.elusion import require_person
-from triage.given import NO, UNSURE, YES
-from triage.learning import Ranker, joined, likeness
-from triage.models import Doubt, Question, SecondLook
+from triage.given import NO, UNSURE, YES, Given
+from triage.learning import Ranker, likeness
+from triage.models import Analysis, Doubt, Question, SecondLook
+from triage.pool import Pool
 
 MOST = 50  # pointed out at a time, the most contradicted ones
 ALIKE = 3  # items named as the reason
@@ -37,36 +38,10 @@ def _search(row: Any, case: Case) -> None:
 
 def rebuild(question: Question) -> list[Doubt]:
     """Find the contradicted answers of a question anew, and keep them in place of the earlier ones."""
-    from triage import vectors
-
-    known = given.in_force(question)
-    numbers, blocks = vectors.of_case(question.case)
-    rows = [row for row, n in enumerate(numbers) if (one := known.get(int(n))) and one.value != UNSURE]
-    found: list[Doubt] = []
-    if rows and blocks:
-        answered = [known[int(numbers[row])] for row in rows]
-        features = joined({name: block[rows] for name, block in blocks.items()})
-        yes = np.array([one.value == YES for one in answered])
-        ranker = Ranker(features)
-        ranker.decide((place, bool(label)) for place, label in enumerate(yes))
-        ranker.refit()
-        for place, at in enumerate(ranker.doubtful(MOST), 1):
-            others = np.flatnonzero(yes != yes[at])
-            near = others[np.argsort(-likeness(features[at : at + 1], features[others])[0], kind="stable")]
-            found.append(
-                Doubt(
-                    question=question,
-                    item_id=answered[at].item,
-                    place=place,
-                    answer=answered[at].row,
-                    like={
-                        "numbers": [answered[other].number for other in near[:ALIKE]],
-                        "models": sorted(blocks),
-                    },
-                    among=len(rows),
-                    at=timezone.now(),
-                )
-            )
+    known = {n: one for n, one in given.in_force(question).items() if one.value != UNSURE}
+    recipes = pool.recipes_of(question.case)
+    read = pool.read(question.case, recipes=recipes, among=np.array(sorted(known), np.int64))
+    found = [] if read is None else _contradicted(question, read, known)
     with transaction.atomic():
         Doubt.objects.filter(question=question).delete()
         Doubt.objects.bulk_create(found)
@@ -83,6 +58,42 @@ def listed(question: Question) -> list[Doubt]:
         row.value = known[row.answer].value
         row.other = NO if row.value == YES else YES
     return out
+
+
+def _contradicted(question: Question, read: Pool, known: dict[int, Given]) -> list[Doubt]:
+    answered = [known[int(number)] for number in read.numbers]
+    yes = np.array([one.value == YES for one in answered])
+    ranker = Ranker(read.features)
+    ranker.decide(enumerate(map(bool, yes)))
+    ranker.refit()
+    said = _models(read)
+    found = []
+    for place, at in enumerate(ranker.doubtful(MOST), 1):
+        others = np.flatnonzero(yes != yes[at])
+        near = others[
+            np.argsort(-likeness(read.features[at : at + 1], read.features[others])[0], kind="stable")
+        ]
+        like = [answered[other].number for other in near[:ALIKE]]
+        found.append(
+            Doubt(
+                question=question,
+                item_id=answered[at].item,
+                place=place,
+                answer=answered[at].row,
+                like={"numbers": like, "models": said},
+                among=len(answered),
+                at=timezone.now(),
+            )
+        )
+    return found
+
+
+def _models(read: Pool) -> list[str]:
+    """The embedders that were compared, as screens name them."""
+    used = Analysis.objects.filter(item__case=read.case, recipe__in=read.recipes.values()).order_by()
+    return sorted(
+        {f"{model} ({name} {v})" for model, name, v in used.values_list("model", "analyser", "version")}
+    )
 
 
 def models(question: Question) -> list[str]:

@@ -20,7 +20,7 @@ from archive import access, custody
 from archive.custody import Actor
 from archive.errors import BadInput, Conflict, NotAllowed
 from archive.models import Item
-from triage import given
+from triage import given, ranking
 from triage.estimate import Promise
 from triage.given import NO, UNSURE, YES, Given
 from triage.models import Draw, Question
@@ -221,16 +221,18 @@ def seen(question: Question) -> Seen:
     return Seen(items.count() - len(gone - known.keys()), len(values), values.count(YES), values.count(NO))
 
 
-def expected(now: Seen, latest: Look | None, chances: dict[UUID, float] | None) -> tuple[float, str] | None:
+def expected(question: Question, now: Seen, latest: Look | None) -> tuple[float, str] | None:
     """How many of the unseen items may matter, and by what that is guessed; None where nothing was settled yet.
 
-    By the newest sample as far as it was read ("sample"), else by the ranker's calibrated chances of the unseen
-    ("chances"), else by the share of yes among the settled ("seen"), which is too many where the order is any good.
+    By the newest sample as far as it was read ("sample"), else by the mean of the ranker's calibrated chances of the
+    unseen ("chances"), else by the share of yes among the settled ("seen"): too many where the order is any good.
     """
     if latest is not None and latest.sampled.read:
         return latest.sampled.left().guess, "sample"
+    answered = {one.item for one in given.in_force(question).values()}
+    chances = [chance for item, chance in ranking.scores(question).items() if item not in answered]
     if chances:
-        return sum(chances.values()), "chances"
+        return now.unseen * sum(chances) / len(chances), "chances"
     if now.found + now.refused:
         return now.unseen * now.found / (now.found + now.refused), "seen"
     return None

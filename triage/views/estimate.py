@@ -1,7 +1,6 @@
 """What was missed: how far people have got with a question, what a sample by lot says, and what one would buy."""
 
 from typing import Any
-from uuid import UUID
 
 from django import forms
 from django.contrib.auth.decorators import login_required
@@ -85,7 +84,7 @@ def _page(
 ) -> HttpResponse:
     now, drawn = elusion.seen(question), elusion.newest(question)
     look = elusion.look(drawn) if drawn else None
-    guess = elusion.expected(now, look, chances_of(question))
+    guess = elusion.expected(question, now, look)
     promises = elusion.promises(now, guess[0]) if guess else []
     narrow = WidthForm(request.GET if "width" in request.GET else None)
     context = {
@@ -113,17 +112,13 @@ def _page(
     return render(request, "triage/estimate.html", context, status=status)
 
 
-def chances_of(question: Question) -> dict[UUID, float] | None:
-    """The ranker's calibrated chances of the items that nobody has answered; None where there are none."""
-    return None
-
-
 def _said(look: Look, promises: list[Promise]) -> dict[str, Any]:
     sampled, read = look.sampled, look.sampled.read
     fresh = sampled.done
     if fresh:
-        wider = [told for told in promises if told.low > sampled.recall().low]
-        more = wider[0] if wider else None
+        now = sampled.recall()
+        narrower = [told for told in promises if told.low > now.low and told.width < now.width]
+        more = narrower[0] if narrower else None
     else:
         more = sampled.promise() if read else None
     tells = bool(read and sampled.found_now)

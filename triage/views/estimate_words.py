@@ -90,14 +90,14 @@ def more_words(look: Look, more: Promise, *, fresh: bool) -> SafeString:
     rest = len(look.open)
     if fresh:
         text = ngettext(
-            "A new sample of {n} random item would narrow this to about {low}.",
-            "A new sample of {n} random items would narrow this to about {low}.",
+            "A new sample of {n} random item would narrow this to about {low} at least.",
+            "A new sample of {n} random items would narrow this to about {low} at least.",
             more.drawn,
         )
         return format_html(text, n=count(more.drawn), low=percent(more.low, "down"))
     text = ngettext(
-        "{n} more random item, the rest of this sample, would narrow this to about {low}.",
-        "{n} more random items, the rest of this sample, would narrow this to about {low}.",
+        "{n} more random item, the rest of this sample, would narrow this to about {low} at least.",
+        "{n} more random items, the rest of this sample, would narrow this to about {low} at least.",
         rest,
     )
     return format_html(text, n=count(rest), low=percent(more.low, "down"))
@@ -146,8 +146,8 @@ BASES = {
         "If about {n} of the {unseen} unseen items matter, as the newest sample suggests:"
     ),
     "chances": gettext_lazy(
-        "If about {n} of the {unseen} unseen items matter, as the ranker's calibrated chances add up to (a machine "
-        "suggestion):"
+        "If about {n} of the {unseen} unseen items matter, by the calibrated chances that the order gives them (a "
+        "machine suggestion):"
     ),
     "seen": gettext_lazy(
         "If as large a share of the {unseen} unseen items matters as of the seen ones, about {n} (more than is likely "

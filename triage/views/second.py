@@ -84,8 +84,8 @@ def _address(case: Case, question: Question, item_id: UUID) -> str:
 def agreement_words(told: Agreement) -> SafeString:
     """How many items both readers answered the same way."""
     text = ngettext(
-        "Both readers answered {items} item; they said the same of {same} ({share}).",
-        "Both readers answered {items} items; they said the same of {same} ({share}).",
+        "Both readers answered {items} item and agree on {same} ({share}).",
+        "Both readers answered {items} items and agree on {same} ({share}).",
         told.items,
     )
     return format_html(

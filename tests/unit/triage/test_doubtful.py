@@ -1,16 +1,14 @@
 """Answers that the others contradict are pointed out with the reason, and changed by people alone."""
 
-import sys
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from archive import jobs
 from archive.models import CustodyEvent, Decision, Job
 from tests import cast
+from tests.unit.triage import looked
 from triage import doubtful, questions, review
-from triage.models import Doubt
+from triage.models import Doubt, Vector
 
 pytestmark = pytest.mark.django_db
 
@@ -31,16 +29,11 @@ def case(reader):
 
 
 @pytest.fixture
-def items(case, monkeypatch):
+def items(case):
     """Ten items of two kinds by their vectors."""
-    made = [cast.item(case) for _ in range(10)]
     rng = np.random.default_rng(0)
-    matrix = np.repeat(np.eye(2, 8), 5, axis=0) + rng.normal(size=(10, 8)) * 0.1
-    found = np.array([item.number for item in made]), {"flat": matrix.astype(np.float32)}
-    vectors = SimpleNamespace(of_case=lambda _case: found)
-    monkeypatch.setitem(sys.modules, "triage.vectors", vectors)
-    monkeypatch.setattr("triage.vectors", vectors, raising=False)
-    return made
+    vectors = np.repeat(np.eye(2, 8), 5, axis=0) + rng.normal(size=(10, 8)) * 0.1
+    return [looked.at(cast.item(case), vector) for vector in vectors]
 
 
 @pytest.fixture
@@ -59,12 +52,14 @@ def test_the_odd_answer_is_found_by_a_job_that_changes_nothing(case, items, main
     assert not Job.objects.filter(name="triage.doubtful").exclude(state="done").exists()
     row = doubtful.listed(main)[0]
     assert row.item == items[2] and (row.value, row.other, row.among) == ("no", "yes", 9)
-    assert set(row.like["numbers"]) <= {1, 2, 4, 5} and row.like["models"] == ["flat"]
+    assert set(row.like["numbers"]) <= {1, 2, 4, 5} and row.like["models"] == [
+        "mobilenet-v1 (mobilenet-v1 1)"
+    ]
     assert Decision.objects.count() == before
 
 
-def test_without_vectors_or_two_kinds_nothing_is_in_doubt(case, items, main, monkeypatch):
-    monkeypatch.setattr("triage.vectors.of_case", lambda _case: (np.array([], int), {}))
+def test_without_vectors_nothing_is_in_doubt(main):
+    Vector.objects.all().delete()
     assert doubtful.rebuild(main) == []
 
 
@@ -90,7 +85,9 @@ def test_the_screens_give_the_reason_and_the_model_and_record_the_look(reader, c
     browser = cast.browser(reader)
     page = browser.get(f"/cases/{case.code}/doubtful/").content.decode()
     at = f"/cases/{case.code}/doubtful/0/{items[2].pk}/"
-    assert at in page and "Learned from the other answers it would be yes" in page and "flat" in page
+    assert (
+        at in page and "Learned from the other answers it would be yes" in page and "mobilenet-v1 (" in page
+    )
     looked = browser.get(at).content.decode()
     assert "Machine suggestion:" in looked and 'value="leave"' in looked
     assert browser.post(at, {"value": "leave"})["Location"] == f"/cases/{case.code}/doubtful/"

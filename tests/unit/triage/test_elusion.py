@@ -185,8 +185,20 @@ def test_what_a_sample_buys_is_told_for_several_sizes_and_for_a_wished_width():
     assert need.width <= 0.2 < now.sample(need.drawn - 1).promise(10).width
     with pytest.raises(BadInput, match="No sample"):
         elusion.size_for(elusion.Seen(20, 20, 20, 0), 0, 0.1)
-    assert elusion.expected(now, None, None) == (918 * 160 / 412, "seen")
-    assert elusion.expected(elusion.Seen(5, 0, 0, 0), None, None) is None
+
+
+def test_how_many_may_matter_is_guessed_by_the_best_that_there_is(case, items, main, actor, monkeypatch):
+    assert elusion.expected(main, elusion.seen(main), None) is None
+    decide(items[0], actor, "relevant")
+    decide(items[1], actor, "not_relevant")
+    now = elusion.seen(main)
+    assert elusion.expected(main, now, None) == (5, "seen")
+    chances = {items[0].pk: 0.9, items[2].pk: 0.2, items[3].pk: 0.4}
+    monkeypatch.setattr("triage.ranking.scores", lambda question: chances)
+    assert elusion.expected(main, now, None) == (pytest.approx(3), "chances")
+    drawn = drawn_of(main, actor)
+    elusion.answer(drawn=drawn, item=item(case, drawn.drawn[0]), actor=actor, value="no")
+    assert elusion.expected(main, elusion.seen(main), elusion.look(drawn))[1] == "sample"
 
 
 # --- the screens ------------------------------------------------------------------------------------------------------

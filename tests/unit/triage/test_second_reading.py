@@ -153,7 +153,7 @@ def test_the_second_readers_screens_show_neither_answer_nor_score(case, main, it
     assert browser.post(at, {"value": "no"}).status_code in (409, 422)
     assert SecondReading.objects.count() == 1
     listed = browser.get(f"/cases/{case.code}/second/").content.decode()
-    assert "they said the same of" in listed and "kappa" in listed
+    assert "and agree on" in listed and "kappa" in listed
     row = SecondReading.objects.get()
     settle = browser.get(f"/second/{row.pk}/").content.decode()
     assert "First reader" in settle and "Second reader" in settle
