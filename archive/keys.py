@@ -37,6 +37,7 @@ KEYS: dict[str, Key] = {
     "reason": Key("R", "KeyR", "decide", _("Write a reason")),
     "undo": Key("U", "KeyU", "decide", _("Undo the last decision")),
     "postpone": Key("P", "KeyP", "decide", _("Postpone, with a reason")),
+    "group": Key("S", "KeyS", "decide", _("Look at the items that look the same")),
     "veil": Key("V", "KeyV", "look", _("Lift or lower the veil")),
     "boxes": Key("B", "KeyB", "look", _("Boxes on or off")),
     "note": Key("N", "KeyN", "look", _("Write a note")),

@@ -4,8 +4,8 @@ Fingerprint   256 bits of a picture's coarse waves (after PDQ, Facebook 2019: a 
               transform, rows and columns 1 to 16, each bit whether the coefficient is over their median), for the whole
               picture and for 31 windows in it, as a crop would leave them.
 Tie           the whole of one picture and the whole or a window of the other differ in at most 60 bits. Two videos are
-              tied when at least half of the frames of each are tied to a frame of the other; a video and a photograph
-              are not.
+              tied when at least half of the frames of each differ from a frame of the other in at most 32: films of one
+              room differ by little. A video and a photograph are never tied.
 Group         all that ties lead to, named after its first item: so it does not depend on the order of arrival.
 
 Fingerprints are made in the sandbox from the small pictures that were made there: a thumbnail, or a video's storyboard.
@@ -41,7 +41,7 @@ LEAST_CONTRAST = 4.0
 _CUTS = [*itertools.product((0.02, 0.07), repeat=4), *itertools.product((0, 0.1), repeat=4)]
 WINDOWS = [(0, 0, 1, 1)] + [(a, b, 1 - c, 1 - d) for a, b, c, d in _CUTS if any((a, b, c, d))]
 BYTES = len(WINDOWS) * KEPT * KEPT // 8
-MOST_APART = 60  # of 256 bits
+MOST_APART, MOST_APART_VIDEO = 60, 32  # of 256 bits
 # Of the 64 coarsest bits: looked at first, since what is further apart there is never tied in all
 MOST_APART_COARSE = 22
 TOGETHER = 128  # items fingerprinted in one sandbox
@@ -113,10 +113,10 @@ def fingerprints(sheets: list[Sheet]) -> dict[tuple[int, int], bytes]:
                 "The system ended the making of fingerprints, most likely for want of memory."
             )
         raise MediaError("Fingerprints of small pictures could not be made; they are tried again.")
-    return _believed(done.untrusted_stdout, sheets)
+    return believed(done.untrusted_stdout, sheets)
 
 
-def _believed(stream: bytes, sheets: list[Sheet]) -> dict[tuple[int, int], bytes]:
+def believed(stream: bytes, sheets: list[Sheet]) -> dict[tuple[int, int], bytes]:
     """What the sandbox said, so far as it can be: bits of the right length for a frame that was asked about."""
     told = {}
     for record in probe.records(stream):
@@ -173,7 +173,7 @@ def renew(items: Iterable[Item]) -> int:
             ids = [item.pk for item in own]
             Fingerprint.objects.filter(item__in=ids).delete()
             Fingerprint.objects.bulk_create([one for pk in ids for one in made.get(pk, ())], batch_size=500)
-            _regroup(case, set(ids))
+            regroup(case, set(ids))
     return len(made)
 
 
@@ -212,7 +212,7 @@ def rebuild(case: Case) -> int:
     return count
 
 
-def _regroup(case: UUID, fresh: set[UUID]) -> None:
+def regroup(case: UUID, fresh: set[UUID]) -> None:
     """Group these items again, and all that were grouped with them. In a transaction that holds the case."""
     torn = Near.objects.filter(case=case, item__in=fresh).values_list("group", flat=True)
     fresh = fresh | set(Near.objects.filter(case=case, group__in=set(torn)).values_list("item_id", flat=True))
@@ -265,9 +265,10 @@ def _ties(prints: _Prints, new: list[int]) -> Iterator[tuple[int, int]]:
     rows = numpy.flatnonzero(numpy.isin(prints.owner, new))
     frames = numpy.bincount(prints.owner, minlength=len(prints.items))
     matched: dict[tuple[int, int], set[int]] = defaultdict(set)
-    for one, other in _close(prints.bits, rows):
+    for one, other, apart in close(prints.bits, rows):
         a, b = int(prints.owner[one]), int(prints.owner[other])
-        if a != b and prints.items[a][2] == prints.items[b][2]:
+        film = prints.items[a][2]
+        if a != b and film == prints.items[b][2] and apart <= (MOST_APART_VIDEO if film else MOST_APART):
             matched[a, b].add(one)
             matched[b, a].add(other)
     for (a, b), here in matched.items():
@@ -275,21 +276,24 @@ def _ties(prints: _Prints, new: list[int]) -> Iterator[tuple[int, int]]:
             yield a, b
 
 
-def _close(bits: numpy.ndarray, rows: numpy.ndarray) -> Iterator[tuple[int, int]]:
-    """Pairs of fingerprints, the first among `rows`, of which one's whole is close to a window of the other."""
+def close(bits: numpy.ndarray, rows: numpy.ndarray) -> Iterator[tuple[int, int, int]]:
+    """Pairs of fingerprints, the first among `rows`, of which one's whole is close to a window of the other, and in how
+    many bits these differ. A pair may come more than once."""
     coarse = numpy.ascontiguousarray(bits[:, :, 0].T)  # windows x n
     for start in range(0, len(rows), 32):
         some = rows[start : start + 32]
         for begin in range(0, bits.shape[0], 8192):
             part = slice(begin, begin + 8192)
             for window in range(len(WINDOWS)):
-                ways = [(coarse[0, some], 0, coarse[window, part], window)]
-                if window:
-                    ways.append((coarse[window, some], window, coarse[0, part], 0))
-                for here, mine, there, theirs in ways:
-                    near = numpy.bitwise_count(here[:, None] ^ there[None, :]) <= MOST_APART_COARSE
+                for mine, theirs in {(0, window), (window, 0)}:
+                    differ = numpy.bitwise_xor.outer(coarse[mine, some], coarse[theirs, part])
+                    near = numpy.bitwise_count(differ) <= MOST_APART_COARSE
+                    if not near.any():
+                        continue
                     one, other = numpy.nonzero(near)
                     one, other = some[one], other + begin
                     apart = numpy.bitwise_count(bits[one, mine] ^ bits[other, theirs]).sum(axis=1)
-                    close = (apart <= MOST_APART) & (one != other)
-                    yield from zip(one[close].tolist(), other[close].tolist(), strict=True)
+                    kept = (apart <= MOST_APART) & (one != other)
+                    yield from zip(
+                        one[kept].tolist(), other[kept].tolist(), apart[kept].tolist(), strict=True
+                    )
