@@ -42,7 +42,7 @@ class Kind:
     queue: str
     attempts: int
     limit_s: int
-    after: str
+    after: tuple[str, ...]
     run: Callable[..., None]
     batch: int
 
@@ -56,12 +56,12 @@ def job(
     queue: str = "default",
     attempts: int = 3,
     limit_s: int = 600,
-    after: str = "",
+    after: str | tuple[str, ...] = (),
     batch: int = 1,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Declare a function as the work of jobs called `name`.
 
-    `after` names an event type: whenever it is written for an item, a job is queued in the same transaction.
+    `after` names event types: whenever one is written for an item, a job is queued in the same transaction.
     `limit_s` bounds one attempt; who runs longer loses its lease and counts as failed. With `batch` > 1 the function
     gets a `Batch` and finishes each job by itself.
     """
@@ -69,7 +69,8 @@ def job(
     def declare(function: Callable[..., None]) -> Callable[..., None]:
         if queue not in QUEUES:
             raise ValueError(f"Unknown queue {queue!r}: use one of {', '.join(QUEUES)}")
-        KINDS[name] = Kind(name, queue, attempts, limit_s, after, function, batch)
+        events = (after,) if isinstance(after, str) else after
+        KINDS[name] = Kind(name, queue, attempts, limit_s, events, function, batch)
         return function
 
     return declare
@@ -133,7 +134,7 @@ def follow_all(told: list[tuple[str, Any]]) -> None:
     now, rows = timezone.now(), []
     for event, subject in told:
         for kind in KINDS.values():
-            if kind.after == event:
+            if event in kind.after:
                 item = subject if isinstance(subject, Item) else getattr(subject, "item", None)
                 if item is not None:
                     rows.append(_row(kind, item, now, once=True))

@@ -3,10 +3,11 @@
 `gather` says it in a form that is kept (triage.models.Known): values, and which analyses and notes were read.
 
     {"analyses": ["9f0c...", ...], "notes": [17], "reliability": 80, "source": "S-01", "captured_on": "2026-05-03",
-     "opened_on": "2026-11-01", "places": [["33.510000", "36.290000", true]], "tags": ["bridge"]}
+     "opened_on": "2026-11-01", "places": [["33.510000", "36.290000", true]], "tags": ["bridge"],
+     "tracks": [["truck", 12000, 48000]]}
 
-`read` makes Facts of it, now or in a replay years later: analyses and notes never change. A place is latitude, longitude
-and whether a person established it.
+`read` makes Facts of it, now or in a replay years later: analyses and notes never change; tracks are values, as they can
+be followed anew. A place is latitude, longitude and whether a person established it.
 """
 
 from collections import defaultdict
@@ -19,7 +20,7 @@ from typing import Any
 from uuid import UUID
 
 from archive.models import Claim, Finding, Item, ItemTag, Note
-from triage.models import Analysis, Detection, ReadText, Tagged
+from triage.models import Analysis, Detection, ReadText, Tagged, Track
 from triage.registry import ONE_RUNS
 from triage.results import Suggested
 
@@ -96,7 +97,7 @@ def gather(items: Iterable[Item]) -> dict[UUID, Kept]:
     items = list(items)
     ids = [item.pk for item in items]
     analyses = current_analyses(ids)
-    captured, places = _captured(ids), _places(ids)
+    captured, places, tracks = _captured(ids), _places(ids), _tracks(analyses)
     tags: dict[UUID, list[str]] = defaultdict(list)
     for pk, name in ItemTag.objects.filter(item_id__in=ids).values_list("item_id", "tag__name"):
         tags[pk].append(name)
@@ -113,6 +114,7 @@ def gather(items: Iterable[Item]) -> dict[UUID, Kept]:
             "opened_on": item.case.created_at.date().isoformat(),
             "places": places[item.pk],
             "tags": sorted(tags[item.pk]),
+            "tracks": tracks[item.pk],
         }
         for item in items
     }
@@ -145,6 +147,17 @@ def _places(ids: list[UUID]) -> dict[UUID, list[list[Any]]]:
     return places
 
 
+def _tracks(analyses: Mapping[UUID, Mapping[str, Analysis]]) -> dict[UUID, list[list[Any]]]:
+    owner = {one.pk: pk for pk, ones in analyses.items() for one in ones.values()}
+    tracks: dict[UUID, list[list[Any]]] = defaultdict(list)
+    rows = Track.objects.filter(analysis_id__in=list(owner)).order_by(
+        "first_ms", "last_ms", "label", "number"
+    )
+    for pk, label, first_ms, last_ms in rows.values_list("analysis_id", "label", "first_ms", "last_ms"):
+        tracks[owner[pk]].append([label, first_ms, last_ms])
+    return tracks
+
+
 # --- read again ---------------------------------------------------------------------------------------------------
 
 
@@ -156,7 +169,7 @@ def read(kept: Mapping[Any, Kept], suggested: Mapping[Any, Suggested] | None = N
     owner = {UUID(pk): key for key, one in kept.items() for pk in one["analyses"]}
     writer = {pk: key for key, one in kept.items() for pk in one["notes"]}
     suggested = _suggested(owner) if suggested is None else suggested
-    nothing, tracks, texts = Suggested({}, {}), _tracks(owner), _texts(owner)
+    nothing, texts = Suggested({}, {}), _texts(owner)
     for pk, text in Note.objects.filter(pk__in=list(writer)).order_by("pk").values_list("pk", "text"):
         texts[writer[pk]].append(Written(text, machine=False))
     return {
@@ -168,7 +181,7 @@ def read(kept: Mapping[Any, Kept], suggested: Mapping[Any, Suggested] | None = N
             source=one["source"],
             places=tuple(Place(Decimal(y), Decimal(x), sure) for y, x, sure in one["places"]),
             marked=tuple(one["tags"]),
-            tracks=tuple(tracks[key]),
+            tracks=tuple(Tracked(*track) for track in one["tracks"]),
             texts=tuple(texts[key]),
         )
         for key, one in kept.items()
@@ -189,10 +202,6 @@ def _suggested(owner: Mapping[UUID, Any]) -> dict[Any, Suggested]:
         tags = said[owner[pk]].tags
         tags[label] = max(tags.get(label, confidence), confidence)
     return said
-
-
-def _tracks(owner: Mapping[UUID, Any]) -> dict[Any, list[Tracked]]:
-    return defaultdict(list)
 
 
 def _texts(owner: Mapping[UUID, Any]) -> dict[Any, list[Written]]:

@@ -3,14 +3,15 @@
 ask       a decision, an answer, new rules: make a version soon (the job `triage.rank`); nobody waits for it
 make      rules, answers, examples and vectors in; a stored version out (triage.models.Ranking, triage.versions)
 current   the version that counts, and `scores`: what it says of each item
-replay    a stored version once more, from what it says it was made of; every difference is named
+
+triage.replaying makes a stored version once more, from what it says it was made of, and names every difference.
 
 A worker keeps what the last version was made with, so that the next one costs what changed.
 """
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,13 +26,13 @@ from numpy.typing import NDArray
 from archive import schedule
 from archive.jobs import job
 from archive.models import Case, Item, Job
-from triage import facts, ordering, pool, questions, scoring, standing, versions
-from triage.asking import Settings, answered, answers_since, ask, newest, set_settings, settings_of
+from triage import examples, ordering, pool, questions, standing, versions
+from triage.asking import Settings, answered, answers_since, ask, compare, newest, set_settings, settings_of
 from triage.learning import Ranker, Start
-from triage.models import Column, Example, Known, Question, Ranking, Standing
+from triage.models import Column, Example, ExampleVector, Known, Question, Ranking, Standing
 from triage.ordering import Combination, Order, Parts
 from triage.pool import Pool
-from triage.versions import LOOKED, Version, opened
+from triage.versions import LOOKED, opened
 
 __all__ = [
     "answered",
@@ -40,13 +41,14 @@ __all__ = [
     "make",
     "newest",
     "opened",
-    "replay",
     "scores",
     "set_settings",
     "settings_of",
 ]
 
 EVERY = timedelta(minutes=1)
+# Events after which rules may say something else of an item
+SAID = ("item.noted", "item.tagged", "item.untagged", "item.finding_recorded")
 Whole = NDArray[np.int64]
 # Item number, whether a person said yes, the example's key (0: an answer), whether it has a row of its own
 Label = tuple[int, bool, int, bool]
@@ -60,14 +62,14 @@ def current(question: Question) -> Ranking | None:
     return newest(question)
 
 
-def scores(question: Question) -> dict[UUID, float] | None:
-    """Item -> the calibrated chance (0 to 1) that it is a yes; None while there are too few answers to calibrate by.
+def scores(question: Question) -> dict[UUID, float]:
+    """Item -> the calibrated chance (0 to 1) that it is a yes; nothing while there are too few answers to calibrate by.
 
     Items that no model has looked at have none.
     """
     ranking = newest(question)
     if ranking is None or not ranking.calibrated:
-        return None
+        return {}
     version = opened(ranking)
     chances = version.parts.chances()
     of = {
@@ -103,6 +105,15 @@ def rank(row: Job, case: Case) -> None:
     question = questions.numbered(case, row.payload.get("question", Question.MAIN))
     if question.closed_at is None:
         make(question)
+        with transaction.atomic(durable=True):
+            compare(case)
+
+
+@job("triage.know_again", attempts=3, after=SAID)
+def know_again(row: Job, item: Item) -> None:
+    """Score an item again when people said more of it; the order follows in its time."""
+    with transaction.atomic(durable=True):
+        standing.know_again(item)
 
 
 # --- making -------------------------------------------------------------------------------------------------------
@@ -139,6 +150,7 @@ def make(question: Question, *, at: datetime | None = None, seed: int | None = N
     case, at = question.case, at or timezone.now()
     rules = standing.rules_of(case, question.number)
     _bring_up_to_date(case, question, rules)
+    examples.settle(question)
     given = _given(question, at, secrets.randbits(63) if seed is None else seed)
     learner = _learner(question, given)
     made = put_in_order(given, learner)
@@ -245,7 +257,7 @@ def _given(question: Question, at: datetime, seed: int) -> Given:
         states,
         known,
         points,
-        _waited(question.case_id, numbers, at),
+        waited(question.case_id, numbers, at),
         _labels(question),
         settings_of(question),
         seed,
@@ -257,8 +269,8 @@ _received: OrderedDict[Any, dict[int, int]] = (
 )  # case -> item number -> when it came in, in seconds
 
 
-def _waited(case: Any, numbers: Whole, at: datetime) -> Whole:
-    """Whole days since each item came in."""
+def waited(case: Any, numbers: Whole, at: datetime) -> Whole:
+    """Whole days from when each item came in to a moment."""
     known = _received.setdefault(case, {})
     if len(known) < len(numbers):
         newer = Item.objects.filter(case_id=case, number__gt=max(known, default=0))
@@ -280,8 +292,11 @@ def _labels(question: Question) -> list[Label]:
         number_of.update(dict(rows))
     labels: list[Label] = sorted((number_of[pk], yes, 0, False) for pk, yes in said.items())
     shown = Example.objects.filter(question=question, ended_at=None).order_by("pk")
+    seen = set(ExampleVector.objects.filter(example__in=shown).values_list("example_id", flat=True))
     for pk, item, number, at_ms, x in shown.values_list("pk", "item_id", "item__number", "at_ms", "x"):
-        extra = at_ms is not None or x is not None
+        extra = (
+            pk in seen if x is not None else at_ms is not None
+        )  # the item stands for a box not yet looked at
         if extra or (item not in said and all(label[0] != number for label in labels)):
             labels.append((number, True, pk, extra))
     return labels
@@ -318,17 +333,18 @@ def _learner(question: Question, given: Given) -> Learner | None:
 
 
 def _pool(case: Case, given: Given) -> Pool | None:
-    extras = Example.objects.filter(question__case=case, ended_at=None).exclude(at_ms=None, x=None)
-    examples = tuple(extras.order_by("pk").values_list("pk", flat=True))
+    extras = Example.objects.filter(question__case=case, ended_at=None)
+    extras = extras.filter(Q(x=None, at_ms__isnull=False) | Q(pk__in=ExampleVector.objects.values("example")))
+    shown = tuple(extras.order_by("pk").values_list("pk", flat=True))
     held = _pools.get(case.pk)
-    if held is not None and held[1] == examples and _same_analyses(held[0], given.known):
+    if held is not None and held[1] == shown and _same_analyses(held[0], given.known):
         return held[2]
     _learners.clear()  # they hold the matrix that is to go
     _pools.clear()
     del held
-    found = pool.read(case, recipes=pool.recipes_of(case), among=given.numbers, examples=examples)
+    found = pool.read(case, recipes=pool.recipes_of(case), among=given.numbers, examples=shown)
     if found is not None:
-        _pools[case.pk] = given.known, examples, found
+        _pools[case.pk] = given.known, shown, found
     return found
 
 
@@ -393,94 +409,3 @@ def _store(
             if attempt == 2:
                 raise
     return ranking
-
-
-# --- replaying ----------------------------------------------------------------------------------------------------
-
-
-def replay(question: Question, number: int) -> list[str]:
-    """Make a stored version again from what it says it was made of, and name every difference; none: it is the same.
-
-    Points come from the facts and rules of then, vectors by the recipes of then. Raises Damaged where arrays are missing.
-    """
-    ranking = Ranking.objects.get(question=question, number=number)
-    version = opened(ranking)
-    columns = dict(version.columns)
-    given = Given(
-        numbers=columns["numbers"].astype(np.int64),
-        states=columns["states"].astype(np.int64),
-        known=columns["known"].astype(np.int64),
-        points=_points_again(columns["known"], ranking),
-        waited_days=_waited(question.case_id, columns["numbers"].astype(np.int64), ranking.at),
-        labels=[(number, bool(yes), example, bool(extra)) for number, yes, example, extra in ranking.labels],
-        settings=Settings(**ranking.settings),
-        seed=int(ranking.seed),
-    )
-    try:
-        learner = _learner_again(question.case, ranking)
-    except LookupError as error:
-        return [f"version {number}: {error}"]
-    if learner is not None and learner.pool.sha256 != ranking.vectors_sha256:
-        return [f"version {number}: the vectors are not those that it was made with"]
-    made = put_in_order(given, learner)
-    return [f"version {number}: {words}" for words in _differences(version, given, made)]
-
-
-def _differences(version: Version, given: Given, made: Made) -> Iterator[str]:
-    if made.start != version.ranking.start:
-        yield f"it rests on {made.start}, not on {version.ranking.start}"
-    if made.how != version.how:
-        yield "its parts are put together otherwise"
-    for name in ("learned", "rules", "waiting"):
-        other = np.flatnonzero(getattr(made.parts, name) != getattr(version.parts, name))
-        if len(other):
-            yield f"{len(other)} items have another part by {name}, the first is item {given.numbers[other[0]]}"
-    if not np.array_equal(made.anchors, version.columns["anchors"]):
-        yield "the learner rests on other answers"
-    if not np.array_equal(made.shares, version.columns["shares"]):
-        yield "the learner gives its answers other shares"
-    if versions.order_sha256(given.numbers, made.parts, made.order) != version.ranking.sha256:
-        yield "the order is another"
-
-
-def _points_again(known: NDArray[Any], ranking: Ranking) -> Whole:
-    """Each item's points by the rules of then over what was known then."""
-    of: dict[int, int] = {0: 0}
-    wanted = [int(pk) for pk in np.unique(known) if pk]
-    for start in range(0, len(wanted), standing.CHUNK):
-        missing = [
-            pk for pk in wanted[start : start + standing.CHUNK] if (ranking.rules_sha256, pk) not in _scored
-        ]
-        kept = dict(Known.objects.filter(pk__in=missing).values_list("pk", "facts"))
-        for pk, one in facts.read(kept).items():
-            _scored[ranking.rules_sha256, pk] = int(scoring.score(ranking.rules, one)[0].scaleb(3))
-    of.update({pk: _scored[ranking.rules_sha256, pk] for pk in wanted})
-    while len(_scored) > 1_000_000:
-        _scored.popitem(last=False)
-    return np.array([of[int(pk)] for pk in known], np.int64)
-
-
-_scored: OrderedDict[tuple[str, int], int] = (
-    OrderedDict()
-)  # rules and facts -> thousandths, for many replays in one go
-_replayed: OrderedDict[Any, Learner] = OrderedDict()
-
-
-def _learner_again(case: Case, ranking: Ranking) -> Learner | None:
-    """A learner on the vectors of then."""
-    if "pool" not in ranking.columns:
-        return None
-    extras = tuple(sorted({example for _n, _yes, example, extra in ranking.labels if extra}))
-    key = (case.pk, ranking.columns["pool"], ranking.columns["has"], tuple(ranking.recipes.items()), extras)
-    if key not in _replayed:
-        _replayed.clear()
-        arrays = {
-            name: versions.unpacked(name, Column.objects.get(pk=ranking.columns[name]).data)
-            for name in ("pool", "has")
-        }
-        only = arrays["pool"].astype(np.int64), arrays["has"]
-        found = pool.read(case, recipes=ranking.recipes, only=only, examples=extras)
-        if found is None:
-            raise LookupError("no vector of then is there any more")
-        _replayed[key] = Learner(found)
-    return _replayed[key]

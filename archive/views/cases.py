@@ -52,6 +52,7 @@ JOB_WORDS = {
     "archive.dispose": gettext_lazy("Carrying out an approved disposal"),
     "triage.analyse": gettext_lazy("Analysing"),
     "triage.rescore": gettext_lazy("Putting in order"),
+    "triage.rank": gettext_lazy("Putting in order"),
 }
 
 

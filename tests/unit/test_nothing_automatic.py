@@ -51,6 +51,8 @@ HUMAN_TABLES = (
     "triage_criteria",
     "triage_destination",
     "triage_answer",
+    "triage_ordering",
+    "triage_example",
     "triage_draw",
     "triage_secondshare",
     "triage_secondreading",
@@ -109,6 +111,9 @@ def test_every_job_is_on_the_list():
             "triage.analyse",
             "triage.doubtful",  # points out answers for a second look
             "triage.rescore",
+            "triage.rank",  # puts items in order; whoever reads decides
+            "triage.rank_again",
+            "triage.know_again",  # applies the rules to what people said of an item
             "triage.index",  # likeness and text of what was analysed can be found
             "triage.unindex",  # and of what was disposed of no longer
             "triage.look_at_part",
@@ -325,7 +330,7 @@ def scene() -> Item:
     item = cast.item(case, cast.jpeg(160, 120, seed=5))
     for name in jobs.KINDS:
         if not name.startswith("test.") and name not in AFTER_A_PERSON:
-            subject = case if name in ("triage.rescore", "triage.doubtful", "triage.alerts") else item
+            subject = case if name in ("triage.rescore", "triage.rank", "triage.doubtful", "triage.alerts") else item
             jobs.enqueue(name, subject=subject, payload={"sha256": item.sha256})
     return item
 
