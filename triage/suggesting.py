@@ -9,26 +9,29 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from archive.models import Case, Item
-from archive.views.suggestions import Box, Brief, Class, Full, Lane, Model, Reason
-from triage import queue, registry, standing, wording
-from triage.models import Analysis, Detection, Question, Seen, Standing
+from archive.views.suggestions import Box, Brief, Class, Full, Model, Reason
+from triage import queue, registry, standing, timeline, wording
+from triage.models import Analysis, Detection, Question, Seen, Shot, Standing
+from triage.timeline import Objects
 
 MOST_BOXES = 4000
 MOST_LANES = 5
-STEP_MS = 1000
 
 
 class Offer:
     """Suggestions out of this floor's tables."""
 
     def brief(self, items: Iterable[Item]) -> dict[UUID, Brief]:
-        """Score and classes for the cards of one page: two queries."""
+        """Score and classes for the cards of one page, in as many queries however many cards."""
+        items = list(items)
         ids = [item.pk for item in items]
+        videos = [item.pk for item in items if item.kind == Item.Kind.VIDEO]
+        followed = timeline.objects(timeline.counting(videos)) if videos else {}
         labels: dict[UUID, list[str]] = defaultdict(list)
         for item, label, most in Seen.objects.filter(item_id__in=ids).values_list(
             "item_id", "label", "most_at_once"
         ):
-            labels[item].append(_times(label, most))
+            labels[item].append(_said(label, most, followed.get(item, {}).get(label)))
         rows = {row.item_id: row for row in Standing.objects.filter(item__in=ids, question=Question.MAIN)}
         return {pk: Brief(score_of(rows.get(pk)), tuple(labels[pk])) for pk in ids}
 
@@ -42,18 +45,20 @@ class Offer:
             )[:MOST_BOXES]
         )
         timed = item.kind == Item.Kind.VIDEO
-        lanes, step = _lanes(found, analyses.values()) if timed else ([], STEP_MS)
+        lanes, step = timeline.lanes(found, list(analyses.values())) if timed else ([], timeline.STEP_MS)
+        followed = timeline.objects({a.pk: item.pk for a in analyses.values()}).get(item.pk, {})
+        cuts = Shot.objects.filter(item=item).values_list("first_ms", flat=True)
         seen = list(item.seen.all())
         spans = {lane.label: lane.spans for lane in lanes}
         return Full(
             score=score_of(row),
-            labels=tuple(_times(s.label, s.most_at_once) for s in seen),
-            chips=tuple(_chip(s, spans.get(s.label, ()), timed) for s in seen),
+            labels=tuple(_said(s.label, s.most_at_once, followed.get(s.label)) for s in seen),
+            chips=tuple(_chip(s, spans.get(s.label, ()), followed.get(s.label)) for s in seen),
             boxes=[_box(d, timed) for d in found],
             lanes=lanes[:MOST_LANES],
             models=[Model(a.model, a.weights_sha256, str(a.get_task_display())) for a in analyses.values()],
             reasons=reasons_of(row),
-            shots_ms=sorted({start for lane in lanes for start, _end in lane.spans}),
+            shots_ms=sorted({*cuts, *(start for lane in lanes for start, _end in lane.spans)}),
             state=_state(row, bool(analyses)),
             notice=registry.notice(),
             step_ms=step,
@@ -107,11 +112,18 @@ def _times(label: str, most: int) -> str:
     return f"{label}\u00a0×\u00a0{most}" if most > 1 else label
 
 
-def _chip(seen: Seen, spans: Sequence[tuple[int, int]], timed: bool) -> str:
-    said = f"{_times(seen.label, seen.most_at_once)} {seen.confidence:.2f}"
-    if timed and spans:
-        said += f" · {spans[0][0] // 1000}–{-(-spans[-1][1] // 1000)} s"
-    return said
+def _said(label: str, most: int, followed: Objects | None) -> str:
+    """A class as lists name it: how many of it were followed and when, else the most at once."""
+    if followed is None:
+        return _times(label, most)
+    when = wording.from_to(followed.first_ms, followed.last_ms)
+    return f"{_times(label, followed.number)}, {when}"
+
+
+def _chip(seen: Seen, spans: Sequence[tuple[int, int]], followed: Objects | None) -> str:
+    if followed is None and spans:
+        followed = Objects(seen.most_at_once, spans[0][0], spans[-1][1])
+    return f"{_said(seen.label, seen.most_at_once, followed)} · {seen.confidence:.2f}"
 
 
 def _box(found: Detection, timed: bool) -> Box:
@@ -124,26 +136,3 @@ def _box(found: Detection, timed: bool) -> Box:
         height=float(found.height),
         at_ms=found.at_ms if timed else None,
     )
-
-
-def _lanes(found: Sequence[Detection], analyses: Iterable[Analysis]) -> tuple[list[Lane], int]:
-    """When each class was suggested: from each sampled frame that has it to the next one. The fullest lane first."""
-    looked = sorted({at for analysis in analyses for at in analysis.looked_at_ms})
-    gaps = sorted(b - a for a, b in zip(looked, looked[1:], strict=False))
-    step = gaps[len(gaps) // 2] if gaps else STEP_MS
-    following = dict(zip(looked, looked[1:], strict=False))
-    frames: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    for detection in found:
-        frames[detection.label][detection.at_ms] += 1
-    lanes = []
-    for label, at in frames.items():
-        spans: list[tuple[int, int]] = []
-        for start in sorted(at):
-            end = following.get(start, start + step)
-            if spans and spans[-1][1] >= start:
-                spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
-            else:
-                spans.append((start, end))
-        lanes.append(Lane(label, max(at.values()), spans))
-    lanes.sort(key=lambda lane: (-sum(end - start for start, end in lane.spans), lane.label))
-    return lanes, step

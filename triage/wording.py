@@ -54,6 +54,19 @@ def _alike(alike: list[SafeString], why: str) -> SafeString:
     return format_html(words, items=items)
 
 
+def from_to(first_ms: int, last_ms: int) -> str:
+    """'12 s to 48 s', or past a minute '0:12 to 1:48': whole seconds, outwards."""
+    first, last = first_ms // 1000, -(-last_ms // 1000)
+    if last < 60:
+        return _("%(first)d s to %(last)d s") % {"first": first, "last": last}
+    return _("%(first)s to %(last)s") % {"first": _clock(first), "last": _clock(last)}
+
+
+def _clock(seconds: int) -> str:
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    return f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}"
+
+
 def _why(why: str) -> str:
     for pattern, words in _SENTENCES:
         if found := pattern.fullmatch(why):
