@@ -1494,7 +1494,7 @@ class Check:
         for where, row in self._list("data/decisions.json"):
             at, event = self._take(where, row, waiting)
             actor = {key: event["actor"][key] for key in ("id", "kind", "role")}
-            told = (row["id"], row["time"], row["actor"], row.get("question"))
+            told: tuple[Any, ...] = (row["id"], row["time"], row["actor"], row.get("question"))
             told += (row["value"], row["withdraws"], row["reason"])
             asked = event["payload"]["set"].get("question")
             then: tuple[Any, ...] = (event["payload"]["id"], event["time"], actor, asked)
