@@ -28,7 +28,7 @@ from archive.models import Blob, CaseGrant, Job, Rendition, Upload
 from evidence.models import Bundle, BundleVolume
 from tests import cast
 from triage import pipeline, questions, rules
-from triage.models import Part
+from triage.models import Alert, Part, Telling
 
 # Who may do what is one table, whatever the database.
 pytestmark = [pytest.mark.django_db, pytest.mark.embedded]
@@ -44,6 +44,7 @@ WRITES = WORKS | {REVIEWER, LEGAL}
 TAKES_OUT = WORKS | {LEGAL}
 HOLDS = frozenset({ADMIN, LEGAL})
 ORDERS = WORKS | {SCIENTIST}
+TOLD = WRITES | {SCIENTIST}
 ADMINS = frozenset({ADMIN})
 
 # Where a request is answered without looking at any case
@@ -228,7 +229,14 @@ TABLE = [
     Try("criteria-again", "POST", CASE, ORDERS, ("code", "number"), {"reason": "It worked better"}),
     Try("alerts", "GET", SIGNED_IN),
     Try("alerts-of-case", "GET", CASE, EVERYONE, OF_CASE),
-    Try("alerts-of-case", "POST", CASE, TOLD, OF_CASE, {"name": "A", "question": "0", "what": "points", "least": "1"}),
+    Try(
+        "alerts-of-case",
+        "POST",
+        CASE,
+        TOLD,
+        OF_CASE,
+        {"name": "A", "question": "0", "what": "points", "least": "1"},
+    ),
     Try("alert-digest", "GET", CASE, frozenset(), ("digest",)),  # its person's alone
     Try("alert-seen", "POST", CASE, frozenset(), ("digest",)),
     Try("alert-end", "POST", CASE, frozenset(), ("subscription",)),
@@ -349,6 +357,7 @@ def world(settings) -> SimpleNamespace:
             "proxy": _rendition(item, Rendition.Kind.PROXY).pk,
             "bundle": _bundle(case, item).pk,
             "number": 1,
+            **_told(case, item, actor),
             "draw": draw.pk,
             "question": 0,
             "reading": reading.pk,
@@ -391,6 +400,22 @@ def _sampled(case, actor) -> tuple:
     cast.share(case, helper)
     reading = second_reading.read_again(question=main, item=other, actor=cast.signed_in(helper), value="no")
     return draw, reading
+
+
+def _told(case, item, actor) -> dict[str, uuid.UUID]:
+    """A subscription of this person, a digest that tells of the item, and a destination."""
+    from triage import alerts, questions
+
+    one = alerts.subscribe(
+        case=case, question=questions.main(case), actor=actor, name="Quelimane", measure="points", least="1"
+    )
+    now = timezone.now()
+    digest = Telling.objects.create(subscription=one, channel="app", prepared_at=now, told_at=now)
+    Alert.objects.create(subscription=one, item=item, at=now, score="2.000", shown_in=digest)
+    place = alerts.allow(
+        actor=actor, kind="webhook", name="Desk", address="https://hooks.example.org/"
+    )
+    return {"subscription": one.pk, "digest": digest.pk, "destination": place.pk}
 
 
 def _rendition(item, kind) -> Rendition:
