@@ -78,6 +78,7 @@ def configure(settings: dict[str, Any]) -> None:
                 "django.server": {"level": "ERROR"},
                 "axes": {"level": "WARNING"},
                 "kombu": {"level": "ERROR"},
+                "faiss": {"level": "WARNING"},
                 "fontTools": {"level": "WARNING"},
                 "weasyprint": {"level": "ERROR"},
             },
