@@ -1,8 +1,9 @@
 """Pictures as vectors, for ranking and for similarity. One network gives one block; blocks are never mixed here.
 
-An embedder names registered weights and the layer to read. The vector is that layer's mean (for a detector: its greatest
-value) over the picture's area, as 32-bit floats, before any rounding that the network does for its own output. Vectors are kept by the picture's
-SHA-256 under the embedder's recipe (name, version, hash of the weights): the same bytes are looked at once.
+For folders of files that a replayed review orders (triage.simulation); an archive's items get their vectors from the
+same networks in the pipeline, brought to length 1 (triage.vectors). The vector is a registered layer's mean (for a
+detector: its greatest value) over the picture's area, as 32-bit floats. It is kept by the picture's SHA-256 under the
+embedder's recipe (name, version, hash of the weights): the same bytes are looked at once.
 """
 
 import hashlib
@@ -10,14 +11,15 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from archive.errors import ModelUnavailable
 from triage import registry
+from triage.analysers.embed import MobileNetV1, MobileNetV2, Yolo11n
 from triage.registry import ModelEntry
 
 if TYPE_CHECKING:
@@ -29,13 +31,11 @@ MAX_FILE = 256 << 20  # bytes of one picture
 
 @dataclass(frozen=True)
 class Embedder:
-    """How one network makes a vector of a picture. `layer` is empty for the network's last pooled one."""
+    """How one network makes a vector of a picture: the embedding analyser of that name (triage.analysers.embed)."""
 
     name: str
     version: int
     weights: str
-    layer: str = ""
-    peak: bool = False
 
     @property
     def entry(self) -> ModelEntry:
@@ -48,19 +48,7 @@ class Embedder:
         return f"{self.name}-{self.version}-{self.entry.sha256[:16]}"
 
 
-# The detector is read where its backbone ends: the coarsest layer (stride 32) before necks and boxes. What it saw anywhere
-# in the picture counts, so the greatest value is taken, not the mean.
-EMBEDDERS = (
-    Embedder("mobilenet-v1", 1, "mobilenet-v1-embedding"),
-    Embedder("mobilenet-v2", 1, "mobilenet-v2-imagenet"),
-    Embedder(
-        "yolo11n",
-        1,
-        "yolo11n-int8-openvino",
-        "__module.model.23.cv3.2.1.1.act/aten::silu_/Swish_35",
-        peak=True,
-    ),
-)
+EMBEDDERS = tuple(Embedder(cls.name, cls.version, cls.weights) for cls in (MobileNetV1, MobileNetV2, Yolo11n))
 
 
 @dataclass(frozen=True)
@@ -151,34 +139,27 @@ class Network:
         """Raises ModelUnavailable when the weights are absent, not the pinned ones, or without the layer."""
         import openvino
 
-        entry = embedder.entry
+        from triage.runtimes import networks
+
+        self._entry = entry = embedder.entry
         copy = runtime.scratch / f"embed-{embedder.name}"
         registry.verified_copy(entry, runtime.weights / entry.name, copy)
-        core = openvino.Core()
-        whole = core.read_model(next(p for p in copy.iterdir() if p.suffix in (".xml", ".tflite", ".onnx")))
-        layer = _layer(whole, embedder.layer)
-        if layer is None:
-            raise ModelUnavailable(
-                f"{entry.name} has no layer to make vectors of ({embedder.layer or 'pool'})."
-            )
-        part = openvino.Model([layer], whole.get_parameters())
-        streams = {"NUM_STREAMS": runtime.lanes, "INFERENCE_NUM_THREADS": runtime.lanes}
-        self._queue = openvino.AsyncInferQueue(core.compile_model(part, "CPU", streams), runtime.lanes + 1)
+        whole = networks.read(entry, copy)
+        # up to the layer only: what comes after it is of no use here
+        part = openvino.Model([networks.hidden(entry, whole)], whole.get_parameters())
+        ready = networks.compiled(networks.fed(entry, part), runtime.lanes)
+        self._fitted = partial(networks.fitted, side=entry.input_size, whole=networks.is_planar(part))
+        self._pooled = partial(networks.pooled, entry)
+        self._queue = openvino.AsyncInferQueue(ready, runtime.lanes + 1)
         self._queue.set_callback(self._done)
         self._ready: list[tuple[str, Vector]] = []
-        self._planar = (
-            part.input().partial_shape[1].get_length() == 3
-        )  # ultralytics; TensorFlow has colours last
-        self._side = entry.input_size
-        self._pool = np.max if embedder.peak else np.mean
 
     def _done(self, request: Any, name: str) -> None:
-        raw = np.asarray(request.get_output_tensor(0).data, np.float32)
-        self._ready.append((name, self._pool(raw[0], axis=(1, 2)) if raw.ndim == 4 else raw[0].copy()))
+        self._ready.append((name, self._pooled(request.get_output_tensor(0).data)))
 
     def give(self, name: str, pixels: Any) -> list[tuple[str, Vector]]:
         """Start on a picture (8-bit BGR); returns the vectors that are ready, by the names they were given under."""
-        self._queue.start_async({0: _fitted(pixels, self._side, self._planar)}, name)
+        self._queue.start_async({0: self._fitted(pixels)[None]}, name)
         return self._take()
 
     def rest(self) -> list[tuple[str, Vector]]:
@@ -188,33 +169,6 @@ class Network:
 
     def _take(self) -> list[tuple[str, Vector]]:
         return [self._ready.pop(0) for _ in range(len(self._ready))]
-
-
-def _layer(model: Any, name: str) -> Any:
-    """The named layer's output, or that of the last one that pools over the whole area."""
-    pools = [
-        node.output(0)
-        for node in model.get_ordered_ops()
-        if (node.get_friendly_name() == name if name else node.get_type_name() in ("AvgPool", "ReduceMean"))
-    ]
-    return pools[-1] if pools else None
-
-
-def _fitted(pixels: Any, side: int, planar: bool) -> Any:
-    """The picture as the network was trained to see it: stretched to a square, or whole on grey for a detector."""
-    import cv2
-
-    height, width = pixels.shape[:2]
-    scale = side / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale))) if planar else (side, side)
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = cv2.cvtColor(cv2.resize(pixels, size, interpolation=way), cv2.COLOR_BGR2RGB)
-    if not planar:
-        return small[None]
-    square = np.full((side, side, 3), 114, np.uint8)
-    top, left = (side - size[1]) // 2, (side - size[0]) // 2
-    square[top : top + size[1], left : left + size[0]] = small
-    return np.ascontiguousarray(square.transpose(2, 0, 1)[None]).astype(np.float32) / 255
 
 
 def _digest(path: Path) -> str:

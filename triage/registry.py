@@ -43,8 +43,23 @@ class ModelFile:
 
 
 @dataclass(frozen=True)
+class VectorOf:
+    """Which hidden layer vectors are read from (empty: the last that pools), how many numbers it gives, and which.
+
+    Of each channel the mean over the picture's area, or the greatest value.
+    """
+
+    width: int
+    layer: str = ""
+    greatest: bool = False
+
+
+@dataclass(frozen=True)
 class ModelEntry:
-    """A model as registered. `thresholds` are proportions from 0 to 1, `input_size` pixels on the longer side."""
+    """A model as registered. `thresholds` are proportions from 0 to 1, `input_size` pixels on the longer side.
+
+    `pixel_range`: what a network of fractions expects for black and for white, as text.
+    """
 
     name: str
     title: str
@@ -57,6 +72,8 @@ class ModelEntry:
     thresholds: dict[str, Decimal]
     stage: str
     files: tuple[ModelFile, ...]
+    vector: VectorOf | None = None
+    pixel_range: tuple[str, str] = ("0", "1")
 
     @property
     def sha256(self) -> str:
@@ -84,20 +101,30 @@ class Report:
 def models() -> dict[str, ModelEntry]:
     """Every registered model by name, in the order of models.toml."""
     data = tomllib.loads(DATA_FILE.read_text(encoding="utf-8"))
+    classes = {name: _classes(given) for name, given in data["classes"].items()}
     found = {}
     for row in data["model"]:
         entry = ModelEntry(
-            classes=tuple(data["classes"][row["classes"]]),
+            classes=classes[row["classes"]],
             thresholds={k: Decimal(v) for k, v in row["thresholds"].items()},
             files=tuple(ModelFile(**f) for f in row["file"]),
             **{k: row[k] for k in ("name", "title", "task", "framework", "source", "licence")},
             input_size=row["input_size"],
             stage=row["stage"],
+            vector=VectorOf(**row["vector"]) if "vector" in row else None,
+            pixel_range=tuple(row.get("pixel_range", ("0", "1"))),
         )
         if entry.stage not in STAGES or entry.name in found:
             raise ValueError(f"models.toml: {entry.name} has an unknown stage or stands there twice")
         found[entry.name] = entry
     return found
+
+
+def _classes(given: list[str] | str) -> tuple[str, ...]:
+    """Classes as listed, or the lines of a file beside the list."""
+    if isinstance(given, str):
+        return tuple(DATA_FILE.with_name(given).read_text(encoding="utf-8").splitlines())
+    return tuple(given)
 
 
 def get(name: str) -> ModelEntry:

@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 
 from triage import analysers, registry
-from triage.analysers import Analyser, Detection, FrameBatch
+from triage.analysers import About, Analyser, Detection, FrameBatch, Span, Tag, Task, Text, Vector
 from triage.runtimes.base import Runtime
 from triage.runtimes.decode import at_most
 
@@ -58,10 +58,14 @@ def photograph(name: str) -> numpy.ndarray:
     return cv2.imread(str(package / "assets" / name))
 
 
-def look(analyser: Analyser, *pixels: numpy.ndarray) -> list[list[Detection]]:
-    """As the model process gives frames to it: no larger than it asks for."""
-    given = [at_most(p, analyser.takes.side) for p in pixels]
-    return analyser.analyse(FrameBatch(given, [n * 1000 for n in range(len(pixels))]))
+def look(analyser: Analyser, *pixels: numpy.ndarray, facts: dict | None = None) -> list[list]:
+    """As the model process asks it about an item: frames no larger than it wants; what it says in the end comes last."""
+    analyser.begin(About("image" if len(pixels) == 1 else "video", facts or {}))
+    found = []
+    if analyser.takes is not None:
+        given = [at_most(p, analyser.takes.side) for p in pixels]
+        found = analyser.analyse(FrameBatch(given, [n * 1000 for n in range(len(pixels))]))
+    return [*map(list, found), list(analyser.end())]
 
 
 @pytest.mark.parametrize("name", sorted(analysers.registered()))
@@ -74,32 +78,42 @@ def test_it_declares_what_it_is(name):
         "it names its weights, or the library that it comes inside"
     )
     analyser = cls(registry.models().get(cls.weights))
-    assert analyser.classes and len(set(analyser.classes)) == len(analyser.classes)
+    assert analyser.licence
+    assert bool(analyser.width) == (cls.task is Task.EMBED), "an embedder says how long its vectors are"
+    assert len(set(analyser.classes)) == len(analyser.classes)
+    assert analyser.classes or cls.task in (Task.EMBED, Task.TEXT), "what it may say is known beforehand"
     assert all(isinstance(v, str) for v in analyser.parameters.values()), (
         "an event holds no fractions: they are text"
     )
     assert cls.__doc__
 
 
+KINDS = {Task.DETECT: Detection, Task.FACE: Detection, Task.EMBED: Vector, Task.TEXT: Text}
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_it_gives_one_list_for_each_frame_within_the_frame(name, opened):
+def test_it_gives_one_list_for_each_frame_of_what_its_task_gives(name, opened):
     analyser = opened(name)
-    found = look(
-        analyser, photograph("zidane.jpg"), numpy.zeros((360, 640, 3), numpy.uint8), photograph("bus.jpg")
-    )
-    assert len(found) == 3 and found[1] == []
-    for detection in [d for frame in found for d in frame]:
-        assert detection.label in analyser.classes
-        assert 0.0 <= detection.score <= 1.0 and type(detection.score) is float
-        x, y, width, height = detection.box
-        assert (
-            width > 0
-            and height > 0
-            and -0.5 < x < 1
-            and -0.5 < y < 1
-            and x + width < 1.5
-            and y + height < 1.5
-        )
+    blank = numpy.zeros((360, 640, 3), numpy.uint8)
+    *found, whole = look(analyser, photograph("zidane.jpg"), blank, photograph("bus.jpg"))
+    assert len(found) == (0 if analyser.takes is None else 3)
+    kind = KINDS.get(analyser.task, Tag)
+    assert all(isinstance(said, kind) for frame in found for said in frame)
+    assert all(isinstance(said, Tag | Span) for said in whole)
+    if kind is Detection:
+        assert found[1] == []
+    for said in [s for frame in found for s in frame]:
+        if isinstance(said, Vector):
+            values = numpy.frombuffer(said.values, "<f2").astype(float)
+            assert len(values) == analyser.width and numpy.linalg.norm(values) == pytest.approx(1, abs=0.002)
+            continue
+        assert 0.0 <= said.score <= 1.0 and type(said.score) is float
+        if not isinstance(said, Text):
+            assert said.label in analyser.classes
+        if not isinstance(said, Tag):
+            x, y, width, height = said.box
+            assert width > 0 and height > 0 and -0.5 < x < 1 and -0.5 < y < 1
+            assert x + width < 1.5 and y + height < 1.5
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -114,13 +128,16 @@ def test_the_same_frame_gives_the_same_result_and_is_left_as_it_was(name, opened
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2000), (2000, 1), (33, 57), (3000, 4000)], ids=str)
 def test_it_takes_frames_of_any_size(name, shape, opened):
     pixels = numpy.full((*shape, 3), 127, numpy.uint8)
-    assert len(look(opened(name), pixels)) == 1
+    analyser = opened(name)
+    assert len(look(analyser, pixels)) == (1 if analyser.takes is None else 2)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [param for param in NAMES if analysers.registered()[param.values[0]].task in registry.ONE_RUNS]
+)
 def test_it_finds_what_a_person_sees(name, opened):
     analyser = opened(name)
-    (street,), (men,) = look(analyser, photograph("bus.jpg")), look(analyser, photograph("zidane.jpg"))
+    street, men = look(analyser, photograph("bus.jpg"))[0], look(analyser, photograph("zidane.jpg"))[0]
     if analyser.task is analysers.Task.FACE:
         assert sum(d.label == "face" for d in men) >= 1
     else:
@@ -130,6 +147,7 @@ def test_it_finds_what_a_person_sees(name, opened):
 def test_no_analyser_identifies_anybody():
     """Faces are counted and boxed; what tells one face from another is neither asked for nor kept."""
     assert set(Detection.__dataclass_fields__) == {"label", "score", "box"}
+    assert all(not cls.width for cls in analysers.registered().values() if cls.task is Task.FACE)
     for path in (ROOT / "triage").rglob("*.py"):
         assert "FaceRecognizer" not in path.read_text()
 
@@ -152,9 +170,54 @@ def test_the_same_weights_give_the_same_boxes_as_the_reference_runtime(weights, 
             (ours.classes[int(c)], float(s), x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height)
             for x1, y1, x2, y2, s, c in boxes.boxes.data.tolist()
         ]
-        (found,) = look(ours, pixels)
+        found, _ = look(ours, pixels)
         assert [d.label for d in found] == [row[0] for row in expected]
         assert [(d.score, *d.box) for d in found] == [pytest.approx(row[1:], abs=1e-3) for row in expected]
+
+
+@pytest.mark.weights
+def test_the_detections_are_the_same_whether_or_not_a_vector_is_read_beside_them(weights, opened):
+    """Reading the hidden layer must not change how the network is compiled: it did, at a layer that is not 8-bit."""
+    from dataclasses import replace
+
+    ours = opened("yolo")
+    alone = type(ours)(replace(ours.entry, vector=None))
+    alone.open(Runtime(weights))
+    for name in ("bus.jpg", "zidane.jpg"):
+        assert look(alone, photograph(name)) == look(ours, photograph(name))
+
+
+@pytest.mark.weights
+def test_the_pipelines_vectors_are_those_of_embed_files(weights, opened, tmp_path):
+    """A replayed review and the archive's own queue learn from the same numbers; tolerance: rounding to 16 bits."""
+    import cv2
+
+    from triage import embedding
+
+    names = ("bus.jpg", "zidane.jpg")
+    for name in names:
+        cv2.imwrite(str(tmp_path / f"{name}.png"), photograph(name))
+    files = embedding.embed_files(
+        [tmp_path / f"{name}.png" for name in names],
+        embedders=embedding.EMBEDDERS,
+        weights=weights,
+        cache=tmp_path / "cache",
+    )
+    for embedder, block in files.blocks.items():
+        for row, name in zip(block, names, strict=True):
+            ((vector,), _) = look(opened(embedder), photograph(name))
+            ours = numpy.frombuffer(vector.values, "<f2").astype(float)
+            assert ours == pytest.approx(row / numpy.linalg.norm(row), abs=2e-4)
+
+
+@pytest.mark.weights
+def test_tags_name_what_the_picture_is_of(opened):
+    import cv2
+
+    media = Path(settings.MODEL_MIRROR).parent / "media"
+    for name in ("mobilenet-v2-tags", "mobilenet-v2-keras-tags"):
+        tags, _ = look(opened(name), cv2.imread(str(media / "parrot.jpg")))
+        assert [t.label for t in tags] == ["macaw"] and tags[0].score > 0.9
 
 
 def test_reading_the_registry_loads_no_model_library():

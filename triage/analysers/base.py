@@ -46,11 +46,19 @@ class FrameBatch:
     at_ms: Sequence[int]
     _made: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
-    def once(self, key: Any, make: Callable[[], Any]) -> Any:
-        """What several analysers need of these frames (a smaller copy, one network's outputs), made by the first."""
+    def once(self, index: int, name: str, make: Callable[[], Any]) -> Any:
+        """What several analysers need of a frame (such as one network's output), made by the first that asks."""
+        key = (name, id(self.pixels[index]))
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
+
+    def part(
+        self, picked: Sequence[int], name: str, change: Callable[["numpy.ndarray[Any, Any]"], Any]
+    ) -> "FrameBatch":
+        """Some of the frames, changed. What is made of a frame is shared by all parts in which it is the same."""
+        pixels = [self.once(i, name, lambda i=i: change(self.pixels[i])) for i in picked]  # type: ignore[misc]
+        return FrameBatch(pixels, [self.at_ms[i] for i in picked], self._made)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ class Yolo(Analyser):
     def analyse(self, frames: FrameBatch) -> list[list[Detection]]:
         """Boxes over the model's threshold, overlapping ones of a class joined."""
         found = []
-        for pixels in frames.pixels:
+        for index, pixels in enumerate(frames.pixels):
             height, width = pixels.shape[:2]
             found.append(
                 [
@@ -27,7 +27,7 @@ class Yolo(Analyser):
                         float(score),
                         (x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height),
                     )
-                    for x1, y1, x2, y2, score, label in self.net(pixels).tolist()
+                    for x1, y1, x2, y2, score, label in self.net.of(frames, index).own.tolist()
                 ]
             )
         return found

@@ -19,7 +19,7 @@ class FacesYunet(Analyser):
     def analyse(self, frames: FrameBatch) -> list[list[Detection]]:
         """Boxes of faces over the model's threshold."""
         found = []
-        for pixels in frames.pixels:
+        for index, pixels in enumerate(frames.pixels):
             height, width = pixels.shape[:2]
             found.append(
                 [
@@ -28,7 +28,7 @@ class FacesYunet(Analyser):
                         float(row[-1]),
                         (row[0] / width, row[1] / height, row[2] / width, row[3] / height),
                     )
-                    for row in self.net(pixels).tolist()
+                    for row in self.net.of(frames, index).own.tolist()
                 ]
             )
         return found

@@ -5,7 +5,8 @@ while another infers. It holds no state between items but the open networks, and
 
     us  -> it   {"do": "open", "analysers": [...], "entries": [...]}
     it  -> us   {"ready": {...}} or {"refused": code}
-    us  -> it   {"do": "look", "id": 1, "kind": "image", "facts": {...}} + bytes, or "video" without
+    us  -> it   {"do": "look", "id": 1, "kind": "image", "facts": {...}} + bytes, or "video" without; a "cut" where only
+                a part of a frame is to be looked at
     it  -> us   {"read": 1, "at": offset, "size": n}      us -> it  {"do": "bytes", "id": 1} + bytes
     it  -> us   {"begun": 1}, {"alive": 1}, {"done": 1, ...} + vectors, or {"failed": 1, "code": code}
 """
@@ -17,13 +18,14 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import partial
 from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
 from archive.errors import ModelUnavailable
 from triage import analysers, registry
-from triage.analysers.base import About, Analyser, FrameBatch, Frames, Result, Span, Tag, Text, Vector
+from triage.analysers.base import About, Analyser, FrameBatch, Frames, Result, Span, Tag, Task, Text, Vector
 from triage.runtimes import decode, wire
 from triage.runtimes.base import Runtime
 from triage.runtimes.shots import Shots
@@ -124,21 +126,27 @@ def frames_of(
     line: Line, head: dict[str, Any], sampling: decode.Sampling, shots: Shots | None
 ) -> Iterator[FrameBatch]:
     """The frames of one item to look at, in order; `shots` gets all of them. Raises decode.Undecodable, OSError, MemoryError."""
+    cut = head.get("cut")
     if head["kind"] == "image":
-        yield FrameBatch([decode.image(head["body"])], [0])
+        pixels = decode.image(head["body"])
+        yield FrameBatch([decode.part(pixels, cut["box"]) if cut else pixels], [0])
         return
     remote = Remote(line, head["id"], head["size"])
-    pixels: list[Any] = []
+    if cut:
+        frame = decode.moment(remote, cut["at_ms"], lambda frames: line.send({"alive": head["id"]}))
+        yield FrameBatch([decode.part(frame, cut["box"])], [0])
+        return
+    waiting: list[Any] = []
     at_ms: list[int] = []
     alive = {"alive": head["id"]}
     for moment, frame in decode.video(remote, sampling, lambda frames: line.send(alive), shots):
-        pixels.append(frame)
+        waiting.append(frame)
         at_ms.append(moment)
-        if len(pixels) == BATCH or sum(p.nbytes for p in pixels) > 64 * wire.MIB:
-            yield FrameBatch(pixels, at_ms)
-            pixels, at_ms = [], []
-    if pixels:
-        yield FrameBatch(pixels, at_ms)
+        if len(waiting) == BATCH or sum(p.nbytes for p in waiting) > 64 * wire.MIB:
+            yield FrameBatch(waiting, at_ms)
+            waiting, at_ms = [], []
+    if waiting:
+        yield FrameBatch(waiting, at_ms)
 
 
 def ahead(batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
@@ -163,32 +171,29 @@ def ahead(batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
 class Looked:
     """What was found in one item so far, as the whole numbers and the bytes that go over the pipe."""
 
-    def __init__(self, chosen: list[Analyser], about: About) -> None:
+    def __init__(self, chosen: list[Analyser], about: About, *, vectors_only: bool = False) -> None:
         self.chosen = chosen
+        self.at_work = [a for a in chosen if a.task is Task.EMBED or not vectors_only]
         self.at_ms: list[int] = []
         # By analyser: of every so many frames it looks at one. Doubled when an item has more than it takes.
         self.strides = [1] * len(chosen)
         self.rows: dict[str, list[list[Any]]] = {"found": [], "tags": [], "spans": [], "words": []}
         self.vectors: list[tuple[int, int, bytes]] = []
         self.truncated: set[int] = set()
-        for analyser in chosen:
+        for analyser in self.at_work:
             analyser.begin(about)
 
     def add(self, frames: FrameBatch) -> None:
         """Run every analyser on these frames."""
         first = len(self.at_ms)
         self.at_ms += frames.at_ms
-        made: dict[tuple[int, tuple[int, ...]], FrameBatch] = {}
         for which, analyser in enumerate(self.chosen):
-            if analyser.takes is None:
+            if analyser.takes is None or analyser not in self.at_work:
                 continue
-            picked = tuple(self._picked(which, analyser.takes, first))
-            key = (analyser.takes.side, picked)
-            if key not in made:
-                pixels = [decode.at_most(frames.pixels[i], analyser.takes.side) for i in picked]
-                made[key] = FrameBatch(pixels, [frames.at_ms[i] for i in picked])
-            if picked:
-                for index, results in zip(picked, analyser.analyse(made[key]), strict=True):
+            if picked := self._picked(which, analyser.takes, first):
+                side = analyser.takes.side
+                part = frames.part(picked, f"at most {side}", partial(decode.at_most, side=side))
+                for index, results in zip(picked, analyser.analyse(part), strict=True):
                     for result in results:
                         self._keep(which, first + index, analyser, result)
 
@@ -196,7 +201,7 @@ class Looked:
         """Ask every analyser what it says of the item as a whole."""
         last = self.at_ms[-1] if self.at_ms else 0
         for which, analyser in enumerate(self.chosen):
-            for said in analyser.end():
+            for said in analyser.end() if analyser in self.at_work else ():
                 span = said if isinstance(said, Span) else Span(0, last, said)
                 label, score = analyser.classes.index(span.tag.label), _units(span.tag.score)
                 self._add("spans", [which, span.at_ms, span.until_ms, label, score])
@@ -275,8 +280,9 @@ def lane(line: Line, chosen: list[Analyser], sampling: decode.Sampling) -> None:
         number, body = head["id"], b""
         line.send({"begun": number})
         try:
-            looked = Looked(chosen, About(head["kind"], head.get("facts", {})))
-            shots = Shots() if head["kind"] == "video" else None
+            about = About(head["kind"], head.get("facts", {}))
+            looked = Looked(chosen, about, vectors_only="cut" in head)
+            shots = Shots() if head["kind"] == "video" and "cut" not in head else None
             batches = frames_of(line, head, sampling, shots)
             for batch in ahead(batches) if shots else batches:
                 looked.add(batch)
