@@ -56,7 +56,7 @@ class Offer:
             chips=tuple(_chip(s, spans.get(s.label, ()), followed.get(s.label)) for s in seen),
             boxes=[_box(d, timed) for d in found],
             lanes=lanes[:MOST_LANES],
-            models=[Model(a.model, a.weights_sha256, str(a.get_task_display())) for a in analyses.values()],
+            models=_models(analyses.values()),
             reasons=reasons_of(row),
             shots_ms=sorted({*cuts, *(start for lane in lanes for start, _end in lane.spans)}),
             state=_state(row, bool(analyses)),
@@ -95,6 +95,15 @@ def reasons_of(row: Standing) -> list[Reason]:
         )
         for r in row.reasons
     ]
+
+
+def _models(analyses: Iterable[Analysis]) -> list[Model]:
+    """Each model once, with what it was asked for and the version of the analyser that asked."""
+    tasks: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for one in analyses:
+        words = _("%(task)s (version %(n)s)") % {"task": one.get_task_display(), "n": one.version}
+        tasks[one.model, one.weights_sha256].append(words)
+    return [Model(name, weights, _(", ").join(said)) for (name, weights), said in sorted(tasks.items())]
 
 
 def _similar_url(item: Item, analyses: Iterable[Analysis]) -> str:

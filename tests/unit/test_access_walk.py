@@ -27,7 +27,7 @@ from archive.custody.publish import publish
 from archive.models import Blob, CaseGrant, Job, Rendition, Upload
 from evidence.models import Bundle, BundleVolume
 from tests import cast
-from triage import pipeline, questions, rules
+from triage import examples, pipeline, questions, rules
 from triage.models import Alert, Part, Telling
 
 # Who may do what is one table, whatever the database.
@@ -205,6 +205,8 @@ TABLE = [
     Try("review-item", "GET", CASE, EVERYONE, OF_ITEM),
     Try("review-decide", "POST", CASE, WORKS, OF_ITEM, {"value": "relevant"}),
     Try("review-postpone", "POST", CASE, WORKS, OF_ITEM, {"reason": "Ask Hala first"}),
+    Try("example-give", "POST", CASE, WORKS, OF_ITEM),
+    Try("example-end", "POST", CASE, WORKS, ("item", "example")),
     Try("questions", "GET", CASE, EVERYONE, OF_CASE),
     Try("questions", "POST", CASE, ORDERS, OF_CASE, {"text": "Does it show the bridge?"}),
     Try("question-close", "POST", CASE, ORDERS, ("code", "number"), {"reason": "Answered"}),
@@ -226,6 +228,7 @@ TABLE = [
     Try("criteria", "GET", CASE, EVERYONE, OF_CASE),
     Try("criteria", "POST", CASE, ORDERS, OF_CASE),
     Try("criteria-preview", "POST", CASE, ORDERS, OF_CASE),
+    Try("criteria-queue", "POST", CASE, ORDERS, OF_CASE, {"audit_percent": "7"}),
     Try("criteria-again", "POST", CASE, ORDERS, ("code", "number"), {"reason": "It worked better"}),
     Try("alerts", "GET", SIGNED_IN),
     Try("alerts-of-case", "GET", CASE, EVERYONE, OF_CASE),
@@ -357,6 +360,7 @@ def world(settings) -> SimpleNamespace:
             "proxy": _rendition(item, Rendition.Kind.PROXY).pk,
             "bundle": _bundle(case, item).pk,
             "number": 1,
+            "example": examples.give(item=item, question=questions.main(case), actor=actor).pk,
             **_told(case, item, actor),
             "draw": draw.pk,
             "question": 0,

@@ -1,5 +1,6 @@
 """Models and rules of a question: what suggests, what orders the review, what a change would move, all versions."""
 
+from dataclasses import asdict
 from typing import Any
 
 from django import forms
@@ -18,7 +19,7 @@ from archive.custody import Actor
 from archive.errors import BadInput, Conflict
 from archive.models import Case
 from archive.views.cases import visible
-from triage import pipeline, preview, questions, registry, scoring, standing
+from triage import asking, pipeline, preview, questions, registry, scoring, standing
 from triage.models import Analysis, Criteria, Question
 from triage.views.questions import number_of, of_case, within
 from triage.views.rule_forms import KINDS, Rules, as_row
@@ -28,6 +29,21 @@ class VersionForm(forms.Form):
     """What goes with a new version."""
 
     name = forms.CharField(label=gettext_lazy("Name of this version"), max_length=120)
+    reason = forms.CharField(label=gettext_lazy("Why (kept in the custody log)"), max_length=1000)
+
+
+class QueueForm(forms.Form):
+    """How a question's queue is put together."""
+
+    audit_percent = forms.IntegerField(
+        label=gettext_lazy("Places in 100 that go to items drawn by lot"), min_value=0, max_value=50
+    )
+    refit_after = forms.IntegerField(
+        label=gettext_lazy("A new order after so many answers"), min_value=1, max_value=1000
+    )
+    waiting_days = forms.IntegerField(
+        label=gettext_lazy("Days of waiting that raise an item by one point"), min_value=1, max_value=3650
+    )
     reason = forms.CharField(label=gettext_lazy("Why (kept in the custody log)"), max_length=1000)
 
 
@@ -103,6 +119,20 @@ def again(request: HttpRequest, code: str, number: int) -> HttpResponse:
     return redirect(reverse("criteria", args=[case.code]) + within(question.number))
 
 
+@require_POST
+@login_required
+def queue_settings(request: HttpRequest, code: str) -> HttpResponse:
+    """Change how a question's queue is put together."""
+    case, question = _found(request, code)
+    access.require(request.user, "edit_criteria", case)
+    form = QueueForm(request.POST)
+    if not form.is_valid():
+        return _page(request, case, question, _rows(case, question), VersionForm(), queue=form, status=422)
+    asking.set_settings(question=question, actor=Actor.of(request), **form.cleaned_data)
+    messages.success(request, _("The queue is being put together anew."))
+    return redirect(reverse("criteria", args=[case.code]) + within(question.number))
+
+
 def _rows(case: Case, question: Question) -> Any:
     now = standing.rules_of(case, question.number)
     return Rules(initial=[as_row(criterion) for criterion in now.rules["criteria"]], prefix="row")
@@ -124,6 +154,7 @@ def _page(
     *,
     moves: "preview.Preview | None" = None,
     fault: str = "",
+    queue: QueueForm | None = None,
     status: int = 200,
 ) -> HttpResponse:
     used = (
@@ -146,6 +177,7 @@ def _page(
         "written": written,
         "blank": rows.forms[len(written) :],
         "form": version,
+        "queue": queue or QueueForm(initial=asdict(asking.settings_of(question))),
         "moves": moves,
         "fault": fault,
         "classes": scoring.known_classes(),

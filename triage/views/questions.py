@@ -15,11 +15,12 @@ from django.views.decorators.http import require_http_methods, require_POST
 from archive import access
 from archive.custody import Actor
 from archive.errors import BadInput, Conflict
-from archive.models import Case
+from archive.models import Case, Item
+from archive.templatetags.amparo import clock
 from archive.views import navigation
 from archive.views.cases import visible
-from triage import questions
-from triage.models import Question
+from triage import examples, questions
+from triage.models import Example, Question
 from triage.questions import Tally
 
 
@@ -44,6 +45,7 @@ class Asked:
     url: str
     said: Tally
     rests_on: str
+    examples: list["Shown"]
     queue_url: str
     rules_url: str
     estimate_url: str
@@ -51,7 +53,12 @@ class Asked:
 
 
 def of_case(
-    case: Case, here: int | None = None, *, closed: bool = False, route: str = "review"
+    case: Case,
+    here: int | None = None,
+    *,
+    closed: bool = False,
+    route: str = "review",
+    with_examples: bool = False,
 ) -> list[Asked]:
     """The case's open questions (or all), question 0 first, each with its page of `route`; `here` is the one on screen."""
     open_ones, tallies = questions.asked(case), questions.tally(case)
@@ -63,6 +70,7 @@ def of_case(
             url=reverse(route, args=[case.code]) + within(row.number),
             said=(said := tallies.get(row.number, Tally())),
             rests_on=rests_on(said),
+            examples=shown_examples(row) if with_examples else [],
             queue_url=reverse("review", args=[case.code]) + within(row.number),
             rules_url=reverse("criteria", args=[case.code]) + within(row.number),
             estimate_url=estimate_url(case, row.number),
@@ -98,6 +106,31 @@ def rests_on(said: Tally) -> str:
         "yes": f"{said.yes:,}",
         "no": f"{said.no:,}",
     }
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An example as the screens list it: what it is, and the way to its item."""
+
+    example: Example
+    what: str
+    url: str
+
+
+def shown_examples(question: Question, item: Item | None = None) -> list[Shown]:
+    """The examples that a question's order learns from, the oldest first; those of one item where it is named."""
+    return [
+        Shown(one, what_words(one), reverse("review-item", args=[one.item_id]) + within(question.number))
+        for one in examples.of(question, item)
+    ]
+
+
+def what_words(example: Example) -> str:
+    """What of its item an example is."""
+    at = clock(example.at_ms / 1000) if example.at_ms is not None else ""
+    if example.x is not None:
+        return _("a box in it, at %(at)s") % {"at": at} if at else _("a box in it")
+    return _("the frame at %(at)s") % {"at": at} if at else _("the whole of it")
 
 
 def estimate_url(case: Case, number: int) -> str:
@@ -144,7 +177,7 @@ def close(request: HttpRequest, code: str, number: int) -> HttpResponse:
 
 
 def _page(request: HttpRequest, case: Case, form: AskForm, *, status: int) -> HttpResponse:
-    rows = of_case(case, closed=True)
+    rows = of_case(case, closed=True, with_examples=True)
     context = {
         "case": case,
         "here": "questions",
@@ -152,5 +185,6 @@ def _page(request: HttpRequest, case: Case, form: AskForm, *, status: int) -> Ht
         "closed": [row for row in rows if row.question.closed_at is not None],
         "form": form,
         "may_edit": access.can(request.user, "edit_criteria", case),
+        "may_decide": access.can(request.user, "decide", case),
     }
     return render(request, "triage/questions.html", context, status=status)

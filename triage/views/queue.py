@@ -142,7 +142,7 @@ def queue_page(request: HttpRequest, code: str) -> HttpResponse:
         "filters": list(form),
         "filtered": way.filtered,
         "all_url": address + way.under(),
-        "rows": _rows(request, page.rows, way),
+        "rows": _rows(request, page.rows, way, from_top=not after and not way.filtered),
         "next": page.next,
         "number": number,
         "more": more,
@@ -198,7 +198,8 @@ def order_words(question: Question) -> list[str | SafeString]:
         "An item rises by one point with every %(n)s days that it waits.",
         settings.waiting_days,
     ) % {"n": settings.waiting_days}
-    words = [basis(version), f"{lot} {waits} {_('A low score hides nothing.')}"]
+    nothing_hidden = _("A low score hides nothing.")
+    words: list[str | SafeString] = [basis(version), f"{lot} {waits} {nothing_hidden}"]
     return [*words, made_words(version)] if version else words
 
 
@@ -221,9 +222,10 @@ def basis(version: Ranking | None) -> str:
         "yes": f"{yes:,}",
         "no": f"{len(version.labels) - yes:,}",
     }
+    measure = _("Scores are points, not calibrated: there are too few answers for that.")
     if version.calibrated:
-        return f"{learned} {_('Scores are calibrated chances: of the items at 0.80, about 8 in 10 should be a yes.')}"
-    return f"{learned} {_('Scores are points, not calibrated: there are too few answers for that.')}"
+        measure = _("Scores are calibrated chances: of the items at 0.80, about 8 in 10 should be a yes.")
+    return f"{learned} {measure}"
 
 
 def made_words(version: Ranking) -> SafeString:
@@ -231,10 +233,10 @@ def made_words(version: Ranking) -> SafeString:
     names = format_html_join(
         _(", "), '<bdi dir="ltr">{}</bdi>', ((name,) for name in sorted(version.recipes))
     )
-    said = _("Version %(n)s of the order, rules version %(rules)s, made") % {
-        "n": version.number,
-        "rules": version.criteria,
-    }
+    rules = _("rules version %(n)s") % {"n": version.criteria} if version.criteria else _("built-in rules")
+    if not version.rules["criteria"]:
+        rules = _("no rules")
+    said = _("Version %(n)s of the order, %(rules)s, made") % {"n": version.number, "rules": rules}
     made = format_html("{} {}", said, when(version.at))
     return format_html("{}. {} {}.", made, _("Compared by:"), names) if names else format_html("{}.", made)
 
@@ -251,14 +253,14 @@ def value_words(value: str) -> str:
     return str({**dict(Decision.Value.choices), **dict(Answer.Value.choices)}[value])
 
 
-def _rows(request: HttpRequest, rows: list[queue.Row], way: Way) -> list[dict[str, Any]]:
+def _rows(request: HttpRequest, rows: list[queue.Row], way: Way, *, from_top: bool) -> list[dict[str, Any]]:
     items = [row.item for row in rows]
     prefetch_related_objects(items, "renditions")
     cards = {card.item.pk: card for card in present.cards(request, items)}
     said = questions.in_force(way.question, [item.pk for item in items])
     return [
         {
-            "place": row.place,
+            "place": row.place or (n if from_top else None),
             "item": row.item,
             "url": reverse("review-item", args=[row.pk]) + way.query,
             "veil_url": (card := cards[row.pk]).veil_url,
@@ -267,11 +269,11 @@ def _rows(request: HttpRequest, rows: list[queue.Row], way: Way) -> list[dict[st
             "seconds": card.seconds,
             "labels": card.labels,
             "state": _(row.why_unscored) if row.why_unscored else _("no suggestion, which is no finding"),
-            "came": CAME_WORDS.get(row.came, ""),
+            "came": CAME_WORDS.get(row.came, "") if row.score is not None or row.came != "score" else "",
             "by_lot": row.came == "lot",
             "said": value_words(said[row.pk]) if row.pk in said else "",
             "postponed": row.band == Standing.Band.POSTPONED,
         }
         | score_words(row.chance, row.score)
-        for row in rows
+        for n, row in enumerate(rows, 1)
     ]

@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core import signing
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -19,11 +19,13 @@ from archive.custody import Actor
 from archive.errors import BadInput, Conflict
 from archive.models import Case, Decision, Item
 from archive.templatetags.amparo import ltr
+from archive.views import files, present, suggestions, thread
 from archive.views import item as item_views
-from archive.views import present, suggestions, thread
 from archive.views.cases import visible
-from triage import questions, queue, ranking, review, wording
+from triage import examples, questions, queue, ranking, review, wording
 from triage.models import Answer, Question
+from triage.views import near
+from triage.views.questions import shown_examples, what_words
 from triage.views.queue import Way, made_words, score_words, value_words, way_of
 
 SHOWN_HOLDS_S = 12 * 3600
@@ -64,6 +66,7 @@ def _page(
         "condition": item_views.condition(found),
         "findings": [present.said(f) for f in found.findings.select_related("by")],
         "choices": _choices(question),
+        "examples": shown_examples(question, found),
         "decisions": said,
         "decided": next((row.value for row in said if row.in_force), ""),
         "notes": notes,
@@ -80,6 +83,7 @@ def _page(
         "errors": errors,
         "reason": reason,
     }
+    context |= near.beside(found, user, question)
     return render(request, "triage/review.html", context, status=422 if errors else 200)
 
 
@@ -142,7 +146,10 @@ def _answer_words(found: Item, question: Question) -> str:
 def _place_words(said: list[Any], place: int, counts: queue.Counts) -> str:
     if any(row.in_force for row in said):
         return _("Answered; it waits for nobody")
-    return _("Why it is number %(place)d of %(all)d waiting") % {"place": place, "all": counts.undecided}
+    return _("Why it is at place %(place)s; %(all)s wait") % {
+        "place": f"{place:,}",
+        "all": f"{counts.undecided:,}",
+    }
 
 
 def _came(way: Way) -> str:
@@ -279,3 +286,51 @@ def _shown(request: HttpRequest, found: Item, question: Question) -> dict[str, A
         return signing.loads(signed, salt=_salt(found, question), max_age=SHOWN_HOLDS_S)
     except signing.BadSignature:
         return None
+
+
+# --- examples -------------------------------------------------------------------------------------------------------
+
+
+@require_POST
+@login_required
+def give_example(request: HttpRequest, item_id: UUID) -> HttpResponse:
+    """Give the item, the moment on screen or a box in it as an example of the question. Nothing is decided by it."""
+    found = item_views.visible(request, item_id)
+    way = way_of(request, found.case)
+    try:
+        given = examples.give(
+            item=found,
+            question=way.question,
+            actor=Actor.of(request),
+            at_ms=_whole_number(request.POST.get("at_ms", "")),
+            box=[side for side in request.POST.get("box", "")[:80].split(",") if side] or None,
+        )
+    except (BadInput, Conflict) as error:
+        messages.error(request, error.sentence)
+    else:
+        words = _("Given as an example: %(what)s. A new order is being made; nothing was decided.")
+        messages.success(request, words % {"what": what_words(given)})
+    return redirect(reverse("review-item", args=[found.pk]) + way.query)
+
+
+@require_POST
+@login_required
+def end_example(request: HttpRequest, item_id: UUID, example_id: int) -> HttpResponse:
+    """Take an example away: the order learns from it no longer."""
+    found = item_views.visible(request, item_id)
+    example = get_object_or_404(found.examples.select_related("question", "item__case"), pk=example_id)
+    try:
+        examples.end(example=example, actor=Actor.of(request))
+    except Conflict as error:
+        messages.error(request, error.sentence)
+    else:
+        messages.success(request, _("It is an example no longer. That it was one stays in the log."))
+    return files.back(request, reverse("questions", args=[found.case.code]))
+
+
+def _whole_number(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise BadInput("A moment is a whole number of milliseconds. Nothing was saved.")
+    return int(text)

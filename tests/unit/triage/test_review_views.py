@@ -7,7 +7,9 @@ from django.utils import translation
 
 from archive.models import Decision, Postponement
 from tests import cast
-from triage import queue
+from tests.unit.triage import looked
+from triage import questions, queue, ranking, review
+from triage.models import Answer, Example
 from triage.queue import Filters
 
 pytestmark = pytest.mark.django_db
@@ -144,3 +146,110 @@ def test_no_page_carries_inline_style_or_script(browser, case, items):
         assert not re.search(r"\son\w+=", page)
         for tag in re.findall(r"<script[^>]*>", page):
             assert "src=" in tag or 'type="application/json"' in tag
+
+
+# --- questions ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def damage(case, reader):
+    return questions.ask(case=case, actor=cast.signed_in(reader), text="Does it show damage?")
+
+
+def test_a_question_is_answered_by_the_same_keys_and_keeps_what_was_shown(browser, reader, items, damage):
+    page = browser.get(f"/review/{items[0].pk}/?question=1")
+    shown = page.content.decode()
+    assert "Does it show damage?" in shown
+    buttons = re.findall(r'name="value" value="(\w+)" data-key="(\w+)"', shown)
+    assert buttons == [("yes", "relevant"), ("no", "not_relevant"), ("unsure", "second_look")]
+    sent = {"value": "yes", "shown": shown_of(page)}
+    answer = browser.post(f"/review/{items[0].pk}/decide?question=1", sent)
+    assert answer["Location"] == f"/review/{items[1].pk}/?question=1"
+    given = Answer.objects.get(item=items[0], question=damage)
+    assert (given.value, given.by, given.shown["place"], given.shown["question"]) == ("yes", reader, 1, 1)
+    assert not Decision.objects.exists()
+
+
+def test_undo_takes_back_the_answer_to_this_question_only(browser, case, items, damage):
+    browser.post(f"/review/{items[0].pk}/decide", {"value": "relevant"})
+    browser.post(f"/review/{items[1].pk}/decide?question=1", {"value": "no"})
+    answer = browser.post(f"/cases/{case.code}/review/undo?question=1")
+    assert answer["Location"] == f"/review/{items[1].pk}/?question=1"
+    assert questions.in_force(damage) == {} and Decision.objects.get().value == "relevant"
+
+
+def test_what_was_shown_for_one_question_does_not_count_for_another(browser, items, damage):
+    other = shown_of(browser.get(f"/review/{items[0].pk}/"))
+    browser.post(f"/review/{items[0].pk}/decide?question=1", {"value": "no", "shown": other})
+    assert Answer.objects.get().shown["question"] == 1
+
+
+def test_one_key_leads_to_the_next_question_about_the_same_item(browser, items, damage):
+    page = browser.get(f"/review/{items[0].pk}/").content.decode()
+    assert re.search(rf'href="/review/{items[0].pk}/\?question=1" data-key="question"', page)
+    page = browser.get(f"/review/{items[0].pk}/?question=1").content.decode()
+    assert re.search(rf'href="/review/{items[0].pk}/" data-key="question"', page)
+
+
+def test_a_closed_question_is_read_and_not_answered(browser, reader, items, damage):
+    questions.close(question=damage, actor=cast.signed_in(reader), reason="Done")
+    page = browser.get(f"/review/{items[0].pk}/?question=1").content.decode()
+    assert "This question is closed." in page and 'name="value"' not in page
+    assert browser.post(f"/review/{items[0].pk}/decide?question=1", {"value": "yes"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("?question=9", 404), ("?question=-1", 422), ("?by=luck", 422)]
+)
+def test_an_unknown_question_or_order_is_refused(browser, case, query, status):
+    assert browser.get(f"/cases/{case.code}/review/{query}").status_code == status
+
+
+def test_the_queue_says_what_its_order_rests_on_and_names_what_no_model_has_read(browser, case, items):
+    page = browser.get(f"/cases/{case.code}/review/").content.decode()
+    assert "By rules only" in page and "5 places in 100 go to items drawn by lot" in page
+    assert re.search(r"No model has read <bdi[^>]*>3</bdi> items", page)
+    assert page.index("No model has read") < page.rindex(f"/review/{items[0].pk}/")
+    assert f"/cases/{case.code}/review/?status=waiting" in page
+    assert "Scores are points, not calibrated." in page
+
+
+def test_a_version_of_the_order_is_named_with_its_reasons(browser, case, items):
+    made = ranking.make(questions.main(case), seed=1)
+    page = browser.get(f"/review/{items[0].pk}/").content.decode()
+    assert f"Version {made.number} of the order, built-in rules" in page
+    assert "Nothing is known of what it shows" in page
+
+
+def test_an_example_is_given_from_the_review_and_taken_away_again(browser, case, damage):
+    (item,) = looked.items(case, 1)
+    answer = browser.post(f"/review/{item.pk}/example?question=1", {"box": "0.1,0.1,0.5,0.5", "at_ms": ""})
+    assert answer["Location"] == f"/review/{item.pk}/?question=1"
+    given = Example.objects.get(question=damage)
+    assert given.box == (0.1, 0.1, 0.5, 0.5) and not Answer.objects.exists()
+    page = browser.get(f"/cases/{case.code}/questions/").content.decode()
+    assert "1 example" in page and "a box in it" in page
+    browser.post(f"/review/{item.pk}/example/{given.pk}/end")
+    given.refresh_from_db()
+    assert given.ended_at is not None
+
+
+@pytest.mark.parametrize("sent", [{"box": "0.1,0.1"}, {"box": "a,b,c,d"}, {"at_ms": "5"}])
+def test_an_example_that_is_none_is_refused_in_words(browser, case, sent):
+    (item,) = looked.items(case, 1)
+    answer = browser.post(f"/review/{item.pk}/example", sent, follow=True)
+    assert "sentence bad" in answer.content.decode()
+    assert not Example.objects.exists()
+
+
+def test_a_learned_reason_leads_to_the_items_that_it_looks_like(browser, case, reader):
+    items = looked.two_kinds(case, 8, yes_every=2)
+    actor = cast.signed_in(reader)
+    for item, value in zip(items[:4], ("relevant", "not_relevant") * 2, strict=True):
+        review.decide(item=item, actor=actor, value=value)
+    ranking.make(questions.main(case), seed=1)
+    page = browser.get(f"/review/{items[4].pk}/").content.decode()
+    links = re.search(r"looks like (.+?), to which people said yes", page)[1]
+    assert set(re.findall(r"/items/([^/]+)/", links)) == {str(items[0].pk), str(items[2].pk)}
+    listed = browser.get(f"/cases/{case.code}/review/").content.decode()
+    assert "2 yes and 2 no" in listed and re.search("by (score|lot)", listed)
