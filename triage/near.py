@@ -181,7 +181,7 @@ def renew(items: Iterable[Item]) -> int:
 
 
 @dataclass(frozen=True)
-class _Prints:
+class Prints:
     """All fingerprints of a case, sorted by item. `bits` is n x windows x 4 words of 64 bits."""
 
     items: list[tuple[UUID, int, bool]]  # id, number, whether a video
@@ -189,7 +189,7 @@ class _Prints:
     bits: numpy.ndarray
 
     @classmethod
-    def of(cls, case: UUID) -> "_Prints":
+    def of(cls, case: UUID) -> "Prints":
         rows = Fingerprint.objects.filter(item__case=case, method=METHOD).order_by("item__number", "at_ms")
         told = rows.values_list("item_id", "item__number", "item__kind", "bits")
         items: list[tuple[UUID, int, bool]] = []
@@ -217,12 +217,12 @@ def regroup(case: UUID, fresh: set[UUID]) -> None:
     torn = Near.objects.filter(case=case, item__in=fresh).values_list("group", flat=True)
     fresh = fresh | set(Near.objects.filter(case=case, group__in=set(torn)).values_list("item_id", flat=True))
     Near.objects.filter(case=case, item__in=fresh).delete()
-    prints = _Prints.of(case)
+    prints = Prints.of(case)
     new = [place for place, (pk, _, _) in enumerate(prints.items) if pk in fresh]
     group = dict(Near.objects.filter(case=case).values_list("number", "group"))
     group |= {prints.items[place][1]: prints.items[place][1] for place in new}
     joined = _Joined(group)
-    for one, other in _ties(prints, new):
+    for one, other in ties(prints, new):
         joined.join(prints.items[one][1], prints.items[other][1])
     for old, first in joined.moved():
         Near.objects.filter(case=case, group=old).update(group=first)
@@ -260,7 +260,7 @@ class _Joined:
         return [(old, self.first(old)) for old in self._before if self._before[old] != old]
 
 
-def _ties(prints: _Prints, new: list[int]) -> Iterator[tuple[int, int]]:
+def ties(prints: Prints, new: list[int]) -> Iterator[tuple[int, int]]:
     """Pairs of places in `prints.items`, one of them new, that are tied."""
     rows = numpy.flatnonzero(numpy.isin(prints.owner, new))
     frames = numpy.bincount(prints.owner, minlength=len(prints.items))

@@ -1,4 +1,4 @@
-"""manage.py triage check | rescore | rebuild | again | replay [--case CODE] | index rebuild | index check | simulate --dataset DIR --positive NAME"""
+"""manage.py triage check | rescore | rebuild | again | near | replay [--case CODE] | index rebuild | index check | simulate --dataset DIR --positive NAME"""
 
 import sys
 from argparse import ArgumentParser
@@ -9,7 +9,7 @@ from archive.custody import Actor
 from archive.errors import Damaged, NotFound
 from archive.management.base import Command as Base
 from archive.models import Case
-from triage import pipeline, registry, replaying, similar, standing
+from triage import near, pipeline, registry, replaying, similar, standing
 from triage.management import simulating
 
 
@@ -25,6 +25,7 @@ class Command(Base):
             ("rescore", "score every item again by the criteria in force"),
             ("rebuild", "make the whole order again from items, detections, criteria and decisions"),
             ("again", "queue the analysis of items that the installed models have not looked at"),
+            ("near", "make fingerprints and groups of items that look the same again"),
         ):
             commands.add_parser(name, help=words).add_argument(
                 "--case", metavar="CODE", help="otherwise every case"
@@ -101,8 +102,15 @@ class Command(Base):
             wrong += 1
             self.stdout.write(f"{where}: {fault}")
         if wrong:
-            raise Damaged(f"{wrong} differences in {len(ranks)} stored ranks. The originals are not affected.")
+            raise Damaged(
+                f"{wrong} differences in {len(ranks)} stored ranks. The originals are not affected."
+            )
         self.stdout.write(f"{len(ranks)} stored ranks made again: the same order, scores and reasons.")
+
+    def near(self, cases: list[Case]) -> None:
+        """Make fingerprints and groups again."""
+        for case in cases:
+            self.stdout.write(f"{case.code}: {near.rebuild(case)} items with a fingerprint")
 
     def again(self, cases: list[Case]) -> None:
         """Queue analyses."""
