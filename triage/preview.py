@@ -6,16 +6,18 @@ from decimal import Decimal
 from typing import Any
 
 from archive.models import Item
-from triage import scoring, standing
+from triage import asking, scoring, standing, versions
 from triage.models import Question, Standing
+from triage.versions import Version
 
 MOST = 1000  # items looked at: half of them from the top of the order, half spread evenly over the rest
 LISTED = 10
+WAITING = (Standing.Band.SCORED, Standing.Band.UNSCORED)
 
 
 @dataclass(frozen=True)
 class Move:
-    """An item's place among those looked at, now and with the other rules, and the points that it gains."""
+    """An item's place among those looked at, now and with the other rules, and what its score gains."""
 
     item: Item
     before: int
@@ -42,17 +44,27 @@ class Preview:
 
 
 def of(*, question: Question, rules: Mapping[str, Any]) -> Preview:
-    """Compare the order under these rules with the present one. Raises BadInput for rules that cannot be used."""
+    """Compare the order under these rules with the present one. Raises BadInput for rules that cannot be used.
+
+    What was learned and how long items wait count as in the newest version of the order; the lot is left out of both.
+    """
     scoring.validate(rules)
-    case, number = question.case, question.number
-    standing.admit(case, number)
-    rows, top, waiting = _looked_at(question)
+    standing.admit(question.case, question.number)
+    newest = asking.newest(question)
+    version = versions.opened(newest) if newest else None
+    numbers, top, waiting = _looked_at(question, version)
+    rows = list(
+        Standing.objects.filter(case=question.case, question=question.number, number__in=numbers)
+        .select_related("item__case", "item__source")
+        .order_by("number")
+    )
     facts = standing.facts_of([row.item for row in rows])
-    now = [row.points for row in rows]
-    then = [int(scoring.score(rules, facts[row.item_id])[0].scaleb(3)) for row in rows]
-    before, after = _places(rows, now), _places(rows, then)
+    points = [int(scoring.score(rules, facts[row.item_id])[0].scaleb(3)) for row in rows]
+    before = [_score(row, row.points, version) for row in rows]
+    after = [_score(row, new, version) for row, new in zip(rows, points, strict=True)]
+    was, will = _places(rows, before), _places(rows, after)
     moves = [
-        Move(row.item, before[i], after[i], Decimal(then[i] - now[i]).scaleb(-3))
+        Move(row.item, was[i], will[i], Decimal(after[i][1] - before[i][1]).scaleb(-3))
         for i, row in enumerate(rows)
     ]
     return Preview(
@@ -66,26 +78,34 @@ def of(*, question: Question, rules: Mapping[str, Any]) -> Preview:
     )
 
 
-def _looked_at(question: Question) -> tuple[list[Standing], int, int]:
-    """The rows to look at in their present order, how many of them are the first ones, and how many wait in all."""
-    rows = Standing.objects.filter(
-        case_id=question.case_id,
-        question=question.number,
-        band__in=(Standing.Band.SCORED, Standing.Band.UNSCORED),
-    ).order_by("band", "-points", "number")
-    waiting = rows.count()
-    chosen, top = list(rows.values_list("pk", flat=True)[:MOST]), min(waiting, MOST)
-    if waiting > MOST:
-        top = MOST // 2
-        rest = list(rows.values_list("pk", flat=True)[top:])
-        chosen = chosen[:top] + rest[:: -(-len(rest) // (MOST - top))]
-    found = rows.filter(pk__in=chosen).select_related("item__case", "item__source")
-    return list(found), top, waiting
+def _looked_at(question: Question, version: Version | None) -> tuple[list[int], int, int]:
+    """Numbers of the items to look at, how many of them are the first of the order, and how many wait in all."""
+    rows = Standing.objects.filter(case=question.case, question=question.number, band__in=WAITING)
+    by_rules = rows.order_by("band", "-points", "number").values_list("number", flat=True)
+    waiting = list(by_rules)
+    if version is not None:
+        still = set(waiting)
+        ordered = [n for n in version.numbers[version.order.places].tolist() if n in still]
+        waiting = ordered + [n for n in waiting if n > version.last]
+    if len(waiting) <= MOST:
+        return waiting, len(waiting), len(waiting)
+    top = MOST // 2
+    rest = waiting[top:]
+    return waiting[:top] + rest[:: -(-len(rest) // (MOST - top))], top, len(waiting)
 
 
-def _places(rows: list[Standing], points: list[int]) -> list[int]:
-    """Each row's place, 1 being the first: by band, then points from high to low, then arrival."""
-    ranked = sorted(range(len(rows)), key=lambda i: (rows[i].band, -points[i], rows[i].number))
+def _score(row: Standing, points: int, version: Version | None) -> tuple[int, int]:
+    """How an item ranks with these points: behind which others (0: behind none), and its score in thousandths."""
+    at = version.row(row.number) if version else None
+    if version is None or at is None:
+        return int(row.band != Standing.Band.SCORED), points
+    parts = version.parts
+    return 0, int(parts.learned[at]) + round(version.how.rules * points) + int(parts.waiting[at])
+
+
+def _places(rows: list[Standing], scores: list[tuple[int, int]]) -> list[int]:
+    """Each row's place, 1 being the first: by score from high to low, equal ones by arrival."""
+    ranked = sorted(range(len(rows)), key=lambda i: (scores[i][0], -scores[i][1], rows[i].number))
     places = [0] * len(rows)
     for place, i in enumerate(ranked, 1):
         places[i] = place

@@ -4,7 +4,8 @@ import pytest
 
 from archive import annotate
 from tests import cast
-from triage import preview, questions, rules, standing
+from tests.unit.triage import looked
+from triage import preview, questions, ranking, review, rules, standing
 from triage.models import Criteria
 from triage.views.rule_forms import Rules, as_row
 
@@ -116,6 +117,16 @@ def test_the_preview_says_what_would_move_and_saves_nothing(client, case, resear
     shown = page.content.decode()
     assert "Nothing was saved." in shown and second.code in shown
     assert not Criteria.objects.exists()
+
+
+def test_the_preview_leaves_what_was_learned_as_it_is(client, case, researcher):
+    items, actor = looked.two_kinds(case, 8, yes_every=2), cast.signed_in(researcher)
+    for item, value in zip(items[:4], ("relevant", "not_relevant") * 2, strict=True):
+        review.decide(item=item, actor=actor, value=value)
+    ranking.make(questions.main(case), seed=1)
+    nothing = TAGGED | {"row-0-points": "0"}
+    moves = client.post(f"/cases/{case.code}/criteria/preview", nothing).context["moves"]
+    assert [m.item.number for m in moves.first[:2]] == [5, 7] and (moves.up, moves.down) == (0, 0)
 
 
 def test_the_preview_looks_at_a_bounded_number_and_says_so(client, case, monkeypatch):
