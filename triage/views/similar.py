@@ -10,7 +10,6 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
@@ -28,10 +27,10 @@ SHOWN = 24
 
 @dataclass(frozen=True)
 class Alike:
-    """One answer: its card, and how alike it is in words."""
+    """One answer: its card, how alike it is (1: the same), and the moment of a video."""
 
     card: Card
-    words: str
+    likeness: float
     at_s: float | None
 
 
@@ -91,7 +90,7 @@ def _alike(
     return [
         Alike(
             cards[match.item],
-            _("likeness %(number)s") % {"number": number_format(match.likeness, 2)},
+            match.likeness,
             match.at_ms / 1000 if cards[match.item].item.kind == Item.Kind.VIDEO else None,
         )
         for match in matches

@@ -184,7 +184,7 @@ def test_before_any_model_has_looked_there_is_nothing_to_compare():
 def test_the_page_says_what_compared_and_shows_veiled_cards(scene):
     person, _, items = scene
     text = cast.browser(person).get(reverse("similar", args=[items["asked"].pk])).content.decode()
-    assert MODEL in text and "Machine suggestions, not findings" in text and "likeness 0.98" in text
+    assert MODEL in text and "Machine suggestions, not findings" in text and "likeness <bdi dir=\"ltr\">0.98</bdi>" in text
     assert items["twin"].code not in text
     narrowed = cast.browser(person).get(reverse("similar", args=[items["asked"].pk]), {"in": "case"})
     assert len(narrowed.context["alike"]) == 3
