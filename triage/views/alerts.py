@@ -132,7 +132,10 @@ class DestinationForm(forms.Form):
         help_text=gettext_lazy("A mail address, or an https address."),
     )
     person = forms.ModelChoiceField(
-        label=gettext_lazy("Only for"), queryset=User.objects.filter(is_active=True), required=False
+        label=gettext_lazy("Only for"),
+        queryset=User.objects.filter(is_active=True),
+        required=False,
+        empty_label=gettext_lazy("everybody"),
     )
 
 
@@ -280,10 +283,10 @@ def _subscription(row: Subscription) -> dict[str, Any]:
 def _what(row: Subscription) -> str:
     """What is asked for, in words."""
     if row.measure == Measure.POINTS:
-        return _("%(least)s points by the rules, or more") % {"least": row.least.normalize()}
+        return _("points by the rules: %(least)s or more") % {"least": f"{row.least.normalize():f}"}
     if row.measure == Measure.CHANCE:
-        return _("a learned score of %(least)s, or more") % {"least": row.least.normalize()}
+        return _("learned score: %(least)s or more") % {"least": f"{row.least.normalize():f}"}
     if row.rule.get("kind") == "seen":
         words = {"classes": ", ".join(row.rule["any_of"]), "least": row.rule.get("from_confidence", "0.40")}
-        return _("%(classes)s suggested, from a confidence of %(least)s") % words
+        return _("suggested: %(classes)s, from a confidence of %(least)s") % words
     return _("the rule as it was when you asked")

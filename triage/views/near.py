@@ -8,9 +8,8 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from archive import access
@@ -24,15 +23,15 @@ from triage.models import Answer, Question
 from triage.views.questions import number_of, within
 
 SHOWN_BESIDE = 6
-# value: the key that it hears
-HEARS = {
-    "relevant": "relevant",
-    "not_relevant": "not_relevant",
-    "second_look": "second_look",
-    "escalate": "escalate",
-    "yes": "relevant",
-    "no": "not_relevant",
-    "unsure": "second_look",
+# value: the key that it hears, and its words, as on the review screen
+CHOICES = {
+    "relevant": ("relevant", gettext_lazy("Relevant")),
+    "not_relevant": ("not_relevant", gettext_lazy("Not relevant")),
+    "second_look": ("second_look", gettext_lazy("Second look")),
+    "escalate": ("escalate", gettext_lazy("Escalate")),
+    "yes": ("relevant", gettext_lazy("Yes")),
+    "no": ("not_relevant", gettext_lazy("No")),
+    "unsure": ("second_look", gettext_lazy("Cannot tell")),
 }
 
 
@@ -108,7 +107,6 @@ def _page(
     main = question.number == Question.MAIN
     words = dict((Decision if main else Answer).Value.choices)
     posted = set(request.POST.getlist("member"))
-    values = [value for value in words if value != "withdrawn"]
     context = {
         "case": found.case,
         "here": "review",
@@ -125,7 +123,7 @@ def _page(
         ],
         "back_url": reverse("review-item", args=[found.pk]) + within(question.number),
         "decide_url": reverse("near-decide", args=[found.pk]) + within(question.number),
-        "choices": [(value, capfirst(words[value]), HEARS[value]) for value in values],
+        "choices": [(value, *CHOICES[value]) for value in words if value in CHOICES],
         "most_apart": near.MOST_APART_VIDEO if found.kind == Item.Kind.VIDEO else near.MOST_APART,
         "method": near.METHOD,
         "most": together.MOST_TOGETHER,
