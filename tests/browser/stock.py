@@ -94,7 +94,7 @@ def work(code: str) -> dict:
     from evidence import bundle
     from evidence.redaction import verbs as redaction
     from tests.cast import signed_in
-    from triage import review
+    from triage import examples, pipeline, questions, queue, review, rules
 
     case = Case.objects.get(code=code)
     rania = User.objects.get(username=NAMES["researcher"][0])
@@ -102,6 +102,23 @@ def work(code: str) -> dict:
     first, second, *_ = case.items.order_by("number")
     review.decide(item=first, actor=actor, value="relevant", reason="The bridge is seen, says the ferryman")
     review.postpone(item=second, actor=actor, reason="Wait for the source's answer")
+    asked = questions.ask(
+        case=case, actor=actor, text="Does it show damage to a medical facility, or هل يظهر فيها مستشفى؟"
+    )
+    shown = queue.shown(first, asked)
+    questions.answer(item=first, question=asked, actor=actor, value="yes", shown=shown)
+    examples.give(item=second, question=asked, actor=actor)
+    pipeline.set_criteria(
+        case=case,
+        question=asked,
+        actor=actor,
+        name="The bridge",
+        reason="It is named by two witnesses",
+        rules={
+            "format": rules.FORMAT,
+            "criteria": [{"name": "Bridge", "kind": "tagged", "any_of": ["bridge", "الجسر"], "weight": "5"}],
+        },
+    )
     annotate.note(item=first, actor=actor, text="اسأل هالة عن الجسر, then call +44 20 7946 0018.")
     annotate.tag(item=first, name="bridge", actor=actor)
     annotate.tag(item=first, name="الجسر", actor=actor)
