@@ -145,19 +145,20 @@ def _made(sources: list[_Source]) -> dict[UUID, list[Fingerprint]]:
     return made
 
 
-@job("triage.near", queue="analyse", attempts=3, limit_s=300, after="item.rendition_made", batch=TOGETHER)
+@job(
+    "triage.near",
+    queue="analyse",
+    attempts=3,
+    limit_s=300,
+    after=("item.rendition_made", "item.disposed"),
+    batch=TOGETHER,
+)
 def follow(rows: list[Job]) -> None:
-    """Fingerprint the items of these jobs and put them into groups."""
+    """Fingerprint the items of these jobs and put them into groups. What was destroyed leaves no fingerprint."""
     ids = {row.item_id for row in rows}
     renew(Item.objects.filter(pk__in=ids))
     for row in rows:
         jobs.finish(row)
-
-
-@job("triage.near_forget", attempts=3, after="item.disposed")
-def forget(row: Job, item: Item) -> None:
-    """What was destroyed leaves no fingerprint, and ties nothing."""
-    renew(Item.objects.filter(pk=item.pk))
 
 
 def renew(items: Iterable[Item]) -> int:

@@ -122,8 +122,7 @@ def test_every_job_is_on_the_list():
             "triage.alert_webhook",  # the same, off unless the settings allow it: tests/unit/triage/test_sending.py
             "triage.alert_round",
             "triage.near",  # fingerprints and groups; deciding for a group is a person's act
-            "triage.near_forget",
-            "evidence.build",
+                "evidence.build",
             "evidence.redact",
         }
     )

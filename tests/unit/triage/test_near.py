@@ -5,6 +5,7 @@ import itertools
 import json
 
 import pytest
+from django.utils import timezone
 from PIL import Image, ImageDraw, ImageFilter
 
 from archive import jobs
@@ -163,6 +164,19 @@ def test_from_bytes_to_groups_by_the_job_and_again_by_the_command(case, prints):
     Near.objects.all().delete()
     Fingerprint.objects.all().delete()
     assert near.rebuild(case) == 3 and groups(case) == [[1, 2], [3]]
+
+
+def test_what_was_disposed_of_leaves_no_fingerprint_and_no_group(case, prints):
+    from archive.custody.log import recording
+
+    first, second = known(case, *prints["one"][:2])
+    with recording():
+        Item.objects.filter(pk=first.pk).update(disposed_at=timezone.now())
+    assert jobs.KINDS["triage.near"].after == ("item.rendition_made", "item.disposed")
+    jobs.enqueue("triage.near", subject=first)
+    jobs.run_waiting("triage.near")
+    assert groups(case) == [[2]] and not Fingerprint.objects.filter(item=first).exists()
+    assert Near.objects.get().item == second
 
 
 def test_a_sandbox_that_lies_is_believed_only_so_far():
