@@ -59,10 +59,10 @@ def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
-def networks(name: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-    """Read networks such as 10.0.0.0/8, parted by commas or spaces."""
+def networks(name: str, value: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """The value of NAME as networks such as 10.0.0.0/8, parted by commas or spaces."""
     try:
-        return tuple(ipaddress.ip_network(one) for one in text(name).replace(",", " ").split())
+        return tuple(ipaddress.ip_network(one) for one in value.replace(",", " ").split())
     except ValueError as error:
         raise ImproperlyConfigured(f"{name}: {error}. Write networks such as 10.1.0.0/16.") from error
 
@@ -132,7 +132,7 @@ ALARM_RECIPIENTS = [address for address in text("AMPARO_ALARM_EMAIL").replace(" 
 METRICS_TOKEN = text("AMPARO_METRICS_TOKEN")
 # Alerts about items may leave by webhook only where this says so, and to private networks only where it names them
 WEBHOOKS = flag("AMPARO_WEBHOOKS")
-WEBHOOK_NETWORKS = networks("AMPARO_WEBHOOK_NETWORKS")
+WEBHOOK_NETWORKS = networks("AMPARO_WEBHOOK_NETWORKS", text("AMPARO_WEBHOOK_NETWORKS"))
 _mail = urlsplit(text("AMPARO_SMTP") or "smtp://localhost")
 _MAIL_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 if _mail.scheme not in _MAIL_PORTS or not _mail.hostname:
