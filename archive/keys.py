@@ -25,7 +25,7 @@ GROUPS: dict[str, str | Promise] = {
     "decide": _("Decide"),
     "look": _("Look"),
     "play": _("Play"),
-    "redact": _("Redact"),
+    "redact": _("Draw and redact"),
     "go": _("Go"),
 }
 
