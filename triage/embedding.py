@@ -141,21 +141,20 @@ class Network:
 
         from triage.runtimes import networks
 
-        self._entry = entry = embedder.entry
+        entry = embedder.entry
         copy = runtime.scratch / f"embed-{embedder.name}"
         registry.verified_copy(entry, runtime.weights / entry.name, copy)
-        whole = networks.read(entry, copy)
-        # up to the layer only: what comes after it is of no use here
-        part = openvino.Model([networks.hidden(entry, whole)], whole.get_parameters())
-        ready = networks.compiled(networks.fed(entry, part), runtime.lanes)
-        self._fitted = partial(networks.fitted, side=entry.input_size, whole=networks.is_planar(part))
+        ready = networks.ready(entry, copy, runtime.lanes)
+        self._fitted = partial(
+            networks.fitted, side=entry.input_size, whole=entry.framework.startswith("ultralytics")
+        )
         self._pooled = partial(networks.pooled, entry)
         self._queue = openvino.AsyncInferQueue(ready, runtime.lanes + 1)
         self._queue.set_callback(self._done)
         self._ready: list[tuple[str, Vector]] = []
 
     def _done(self, request: Any, name: str) -> None:
-        self._ready.append((name, self._pooled(request.get_output_tensor(0).data)))
+        self._ready.append((name, self._pooled(request.get_output_tensor(1).data)))
 
     def give(self, name: str, pixels: Any) -> list[tuple[str, Vector]]:
         """Start on a picture (8-bit BGR); returns the vectors that are ready, by the names they were given under."""

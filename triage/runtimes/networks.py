@@ -122,19 +122,25 @@ def compiled(network: Any, lanes: int) -> Any:
     return openvino.Core().compile_model(network, "CPU", options)
 
 
-def opened(entry: ModelEntry, copy: Path, lanes: int) -> Callable[[], Session]:
-    """A registered network, ready for so many lanes; each call gives one of them a session of its own.
+def ready(entry: ModelEntry, copy: Path, lanes: int) -> Any:
+    """A registered network compiled for so many lanes: output 0 is its own, output 1 its hidden layer, if registered.
 
-    Raises ModelUnavailable.
+    One way for all who read it: a network cut off after the hidden layer, or one that gives another layer, is compiled
+    to other numbers. Raises ModelUnavailable.
     """
     import openvino
 
     network = read(entry, copy)
     outputs = [unrounded(network.outputs[0]), *([hidden(entry, network)] if entry.vector else [])]
-    ready = compiled(fed(entry, openvino.Model(outputs, network.get_parameters())), lanes)
+    return compiled(fed(entry, openvino.Model(outputs, network.get_parameters())), lanes)
+
+
+def opened(entry: ModelEntry, copy: Path, lanes: int) -> Callable[[], Session]:
+    """A registered network; each call gives a lane a session of its own. Raises ModelUnavailable."""
+    network = ready(entry, copy, lanes)
 
     def session() -> Session:
-        request = ready.create_infer_request()
+        request = network.create_infer_request()
 
         def run(square: Pixels) -> tuple[Numbers, Numbers | None]:
             request.infer({0: np.ascontiguousarray(square[None])}, share_inputs=True)
