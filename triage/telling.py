@@ -32,7 +32,7 @@ from triage.models import Alert, Destination, Question, Standing, Subscription, 
 
 Measure, Ended, Channel = Subscription.Measure, Subscription.Ended, Telling.Channel
 # A score is stored a little after the moment that it bears: what bears one up to so long ago is compared again.
-OVERLAP = timedelta(minutes=15)
+OVERLAP = timedelta(minutes=2)
 CHUNK = 500
 IN_ONE_EVENT = 5000  # item numbers
 IN_A_MAIL, IN_A_CALL = 20, 100  # items named; the others are counted
@@ -110,7 +110,7 @@ def _scored(one: Subscription) -> dict[UUID, str]:
             points__gte=int(one.least.scaleb(3)),
         )
         told = {row.item_id: str(row.value) for row in rows.only("item_id", "points", "state")}
-    answered = questions.in_force(one.question, told)
+    answered = questions.in_force(one.question)
     return {item: score for item, score in told.items() if item not in answered}
 
 
@@ -122,7 +122,7 @@ def _ruled(case: Case, asked: list[Subscription]) -> Iterator[tuple[UUID, UUID, 
     if last and all(one.at < last.started_at for one in asked):  # else all, as one of them is new
         rows = rows.filter(scored_at__gte=last.started_at - OVERLAP)
     ids = list(rows.order_by("number").values_list("item_id", flat=True))
-    answered = {one.question_id: questions.in_force(one.question, ids) for one in asked}
+    answered = {one.question_id: questions.in_force(one.question) for one in asked}
     for some in _some(ids, CHUNK):
         items = Item.objects.filter(pk__in=some).select_related("case", "source")
         for item, facts in standing.facts_of(items).items():
@@ -144,7 +144,11 @@ def _tell(one: Subscription, reached: Mapping[UUID, str]) -> None:
         if held is None or not access.can(one.by, "subscribe", one.case):
             return  # the next check says why
         known = set(Alert.objects.filter(subscription=one).values_list("item_id", flat=True))
-        fresh = Item.objects.held().filter(pk__in=list(reached.keys() - known)).only("number", "received_at")
+        fresh = [
+            item
+            for some in _some(list(reached.keys() - known), CHUNK)
+            for item in Item.objects.held().filter(pk__in=some).only("number", "received_at")
+        ]
         ranked = sorted(fresh, key=lambda item: (-float(reached[item.pk]), item.number))
         if not ranked:
             return
