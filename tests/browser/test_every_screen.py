@@ -71,6 +71,8 @@ SCREENS = {  # name: role, address
     "item, photograph": ("researcher", "/items/{photograph}/"),
     "item, video": ("legal", "/items/{video}/"),
     "item, disguised": ("reviewer", "/items/{disguised}/"),
+    "similar items, photograph": ("reviewer", "/items/{photograph}/similar/"),
+    "similar items, frame of a video": ("researcher", "/items/{video}/similar/?at=1000&in=case"),
     "redact, photograph": ("legal", "/items/{photograph}/redact/"),
     "redact, text": ("researcher", "/items/{disguised}/redact/"),
     "redact, drawing in a video": ("researcher", "/items/{video}/redact/"),
