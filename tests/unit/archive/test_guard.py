@@ -228,12 +228,13 @@ def test_nobody_takes_a_connection_of_their_own(path):
 
 
 def triggers_there() -> set[str]:
+    """Those that refuse; the index of words has some of its own on SQLite."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal")
         else:
             cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-        return {name for (name,) in cursor.fetchall()}
+        return {name for (name,) in cursor.fetchall() if "_no_" in name}
 
 
 @pytest.mark.django_db

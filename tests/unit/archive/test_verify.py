@@ -214,18 +214,10 @@ def test_a_whole_item_that_vanished_with_its_events(log):
         for pk in CustodyEvent.objects.filter(subject=item.custody_subject()).values_list("pk", flat=True):
             hand.delete_event(pk)
         hand.sql("DELETE FROM archive_custodysubject WHERE name = %s", item.custody_subject())
-        hand.sql(
-            "DELETE FROM archive_job WHERE item_id = %s",
-            item.pk.hex if connection.vendor == "sqlite" else item.pk,
-        )
-        hand.sql(
-            "DELETE FROM archive_acquisition WHERE item_id = %s",
-            item.pk.hex if connection.vendor == "sqlite" else item.pk,
-        )
-        hand.sql(
-            "DELETE FROM archive_item WHERE id = %s",
-            item.pk.hex if connection.vendor == "sqlite" else item.pk,
-        )
+        key = item.pk.hex if connection.vendor == "sqlite" else item.pk
+        for table in ("job", "acquisition", "words"):
+            hand.sql(f"DELETE FROM archive_{table} WHERE item_id = %s", key)
+        hand.sql("DELETE FROM archive_item WHERE id = %s", key)
         hand.close_positions()
     assert faults().keys() & {"rewritten history", "truncated tail"}
 
