@@ -21,6 +21,6 @@ def surroundings(request: HttpRequest) -> dict:
         "hidden_lines": () if may_manage_people else ("accounts", "system", "bundles-all"),
         "unserved_queues": unserved_queues() if signed_in else [],
         "may_manage_people": may_manage_people,
-        "alerts_unseen": unseen(user) if signed_in else 0,
+        "alerts_unseen": unseen(user) if user is not None and signed_in else 0,
         "alarms": [alarm for alarm in wrong if alarm.grave or may_manage_people],
     }
