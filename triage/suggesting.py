@@ -16,6 +16,7 @@ from triage.timeline import Objects
 
 MOST_BOXES = 4000
 MOST_LANES = 5
+BOXED = (Analysis.Task.DETECT, Analysis.Task.FACE)
 
 
 class Offer:
@@ -45,7 +46,8 @@ class Offer:
             )[:MOST_BOXES]
         )
         timed = item.kind == Item.Kind.VIDEO
-        lanes, step = timeline.lanes(found, list(analyses.values())) if timed else ([], timeline.STEP_MS)
+        lanes = timeline.lanes(found, list(analyses.values())) if timed else []
+        looked = (a.looked_at_ms for a in analyses.values() if timed and a.task in BOXED)
         followed = timeline.objects({a.pk: item.pk for a in analyses.values()}).get(item.pk, {})
         cuts = Shot.objects.filter(item=item).values_list("first_ms", flat=True)
         seen = list(item.seen.all())
@@ -61,7 +63,7 @@ class Offer:
             shots_ms=sorted({*cuts, *(start for lane in lanes for start, _end in lane.spans)}),
             state=_state(row, bool(analyses)),
             notice=registry.notice(),
-            step_ms=step,
+            looked_ms=sorted(set().union(*looked)),
             similar_url=_similar_url(item, analyses.values()),
         )
 

@@ -43,8 +43,8 @@ def objects(owners: Mapping[UUID, UUID]) -> dict[UUID, dict[str, Objects]]:
     return found
 
 
-def lanes(found: Sequence[Detection], analyses: Sequence[Analysis]) -> tuple[list[Lane], int]:
-    """One lane for each class, the fullest first, and the usual step between looks in ms.
+def lanes(found: Sequence[Detection], analyses: Sequence[Analysis]) -> list[Lane]:
+    """One lane for each class, the fullest first.
 
     A class that was followed has its objects' spans and their number; a tag of parts of the video those parts; any other
     class goes from each look that has it to the next one, with the most at once.
@@ -72,7 +72,7 @@ def lanes(found: Sequence[Detection], analyses: Sequence[Analysis]) -> tuple[lis
         most[label] = max(at.values())
     made = [Lane(label, most[label], _joined(some)) for label, some in spans.items()]
     made.sort(key=lambda lane: (-sum(end - start for start, end in lane.spans), lane.label))
-    return made, step
+    return made
 
 
 def _joined(spans: Iterable[tuple[int, int]]) -> Spans:

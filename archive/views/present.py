@@ -230,7 +230,7 @@ class Viewer:
     lanes: list[DrawnLane] = field(default_factory=list)
     moments: list[float] = field(default_factory=list)
     shots_json: str = "[]"
-    step_ms: int = 500
+    looked_json: str = "[]"
 
     @property
     def seconds(self) -> float | None:
@@ -274,7 +274,7 @@ def viewer(request: HttpRequest, item: Item, full: Full, *, notes: Iterable = ()
         if length
         else [],
         shots_json=json.dumps(list(full.shots_ms)),
-        step_ms=full.step_ms,
+        looked_json=json.dumps(list(full.looked_ms)),
     )
 
 

@@ -77,7 +77,7 @@ class Full:
     shots_ms: Sequence[int] = ()
     state: str = ""
     notice: str = ""
-    step_ms: int = 500
+    looked_ms: Sequence[int] = ()  # the moments of a video at which boxes were looked for
     similar_url: str = ""  # the screen with what looks like it
 
 

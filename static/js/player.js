@@ -8,7 +8,7 @@
   const now = document.getElementById("now");
   const heads = lanes.querySelectorAll("line.head");
   const frames = document.querySelectorAll(".boxes .timed");
-  const step = Number(document.getElementById("boxes")?.dataset.step || 500);
+  const looked = JSON.parse(document.getElementById("boxes")?.dataset.looked || "[]");
   const length = Number(stage.dataset.length);
   const rate = Number(stage.dataset.rate) || 25;
   const shots = JSON.parse(lanes.dataset.shots || "[]");
@@ -26,11 +26,11 @@
     scrub.setAttribute("aria-valuetext", clock(ms));
     const x = String(total() ? (ms / total()) * 1000 : 0);
     for (const head of heads) { head.setAttribute("x1", x); head.setAttribute("x2", x); }
-    // Boxes were looked for in sampled frames: show those of the nearest sampled frame, if it is near enough.
-    let near = null, least = step / 2 + 1;
-    for (const g of frames) { const d = Math.abs(Number(g.dataset.at) - ms); if (d < least) { least = d; near = g.dataset.at; } }
+    // Boxes were looked for in sampled frames: show those of the nearest of them, which may have none.
+    let near = null, least = Infinity;
+    for (const at of looked) { const d = Math.abs(at - ms); if (d < least) { least = d; near = String(at); } }
     if (near !== drawn) {
-      for (const g of frames) g.classList.toggle("now", near !== null && g.dataset.at === near);
+      for (const g of frames) g.classList.toggle("now", g.dataset.at === near);
       drawn = near;
       document.dispatchEvent(new CustomEvent("amparo:boxes"));
     }

@@ -22,7 +22,7 @@ from archive.templatetags.amparo import when
 from archive.views import present
 from archive.views.cases import visible
 from triage import asking, questions, queue, ranking, registry
-from triage.models import Answer, Question, Ranking, Standing
+from triage.models import Analysis, Answer, Question, Ranking, Standing
 from triage.queue import Filters
 from triage.views.questions import estimate_url, number_of, of_case
 
@@ -230,15 +230,22 @@ def basis(version: Ranking | None) -> str:
 
 def made_words(version: Ranking) -> SafeString:
     """Which version of the order this is, when it was made and with the vectors of which models."""
-    names = format_html_join(
-        _(", "), '<bdi dir="ltr">{}</bdi>', ((name,) for name in sorted(version.recipes))
-    )
+    names = format_html_join(_(", "), '<bdi dir="ltr">{}</bdi>', ((name,) for name in _compared_by(version)))
     rules = _("rules version %(n)s") % {"n": version.criteria} if version.criteria else _("built-in rules")
     if not version.rules["criteria"]:
         rules = _("no rules")
     said = _("Version %(n)s of the order, %(rules)s, made") % {"n": version.number, "rules": rules}
     made = format_html("{} {}", said, when(version.at))
     return format_html("{}. {} {}.", made, _("Compared by:"), names) if names else format_html("{}.", made)
+
+
+def _compared_by(version: Ranking) -> list[str]:
+    """The models whose vectors a version of the order was made with, each with the version of its embedder."""
+    names = []
+    for embedder, recipe in sorted(version.recipes.items()):
+        made = Analysis.objects.filter(recipe=recipe).values("model", "version").order_by()[:1]
+        names += [f"{one['model']} {one['version']}" for one in made] or [embedder]
+    return names
 
 
 def score_words(chance: float | None, score: Any) -> dict[str, Any]:
