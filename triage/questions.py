@@ -174,26 +174,31 @@ def answer_within(
 
 def withdraw(*, answer: Answer, actor: Actor, reason: str = "") -> Answer:
     """Take back one's own answer: a new record, nothing is erased. Raises NotAllowed, Conflict."""
+    with transaction.atomic(durable=True):
+        return withdraw_within(answer=answer, actor=actor, reason=reason)
+
+
+def withdraw_within(*, answer: Answer, actor: Actor, reason: str = "") -> Answer:
+    """The inner form of `withdraw`, for a caller that has a transaction open."""
     _require_answerable(answer.item, answer.question, actor)
     if answer.by_id != (actor.user and actor.user.pk):
         raise NotAllowed("Only who gave an answer can take it back.")
     if answer.value == Answer.Value.WITHDRAWN or Answer.objects.filter(withdraws=answer).exists():
         raise Conflict("This answer was taken back already.")
-    with transaction.atomic(durable=True):
-        taken_back = custody.write(
-            Answer(
-                item=answer.item,
-                question=answer.question,
-                value=Answer.Value.WITHDRAWN,
-                reason=reason.strip(),
-                by=actor.user,
-                at=timezone.now(),
-                withdraws=answer,
-            ),
-            event="item.answered",
-            actor=actor,
-        )
-        _follow(answer.item, answer.question, bool(in_force(answer.question, [answer.item_id])))
+    taken_back = custody.write(
+        Answer(
+            item=answer.item,
+            question=answer.question,
+            value=Answer.Value.WITHDRAWN,
+            reason=reason.strip(),
+            by=actor.user,
+            at=timezone.now(),
+            withdraws=answer,
+        ),
+        event="item.answered",
+        actor=actor,
+    )
+    _follow(answer.item, answer.question, bool(in_force(answer.question, [answer.item_id])))
     return taken_back
 
 

@@ -53,27 +53,32 @@ def withdraw(*, decision: Decision, actor: Actor, reason: str = "") -> Decision:
 
     Raises NotAllowed for another's decision, Conflict when it was withdrawn already.
     """
+    with transaction.atomic(durable=True):
+        return withdraw_within(decision=decision, actor=actor, reason=reason)
+
+
+def withdraw_within(*, decision: Decision, actor: Actor, reason: str = "") -> Decision:
+    """The inner form of `withdraw`, for a caller that has a transaction open."""
     item = decision.item
     _require(actor, item)
     if str(decision.by_id) != actor.id:
         raise NotAllowed("Only the person who decided can take it back. Decide anew instead.")
     if decision.value == Decision.Value.WITHDRAWN or Decision.objects.filter(withdraws=decision).exists():
         raise Conflict("This was taken back already. Nothing of yours was saved.")
-    with transaction.atomic(durable=True):
-        withdrawal = custody.write(
-            Decision(
-                item=item,
-                value=Decision.Value.WITHDRAWN,
-                reason=reason.strip(),
-                by=actor.user,
-                at=timezone.now(),
-                withdraws=decision,
-            ),
-            event="item.decision_withdrawn",
-            actor=actor,
-        )
-        if item.decision_id == decision.pk:
-            _put_in_force(item, _standing_decision(item), actor)
+    withdrawal = custody.write(
+        Decision(
+            item=item,
+            value=Decision.Value.WITHDRAWN,
+            reason=reason.strip(),
+            by=actor.user,
+            at=timezone.now(),
+            withdraws=decision,
+        ),
+        event="item.decision_withdrawn",
+        actor=actor,
+    )
+    if item.decision_id == decision.pk:
+        _put_in_force(item, _standing_decision(item), actor)
     return withdrawal
 
 

@@ -54,6 +54,7 @@ urlpatterns = [
     path("review/<uuid:item_id>/decide", review.decide, name="review-decide"),
     path("review/<uuid:item_id>/group", near.near_page, name="near"),
     path("review/<uuid:item_id>/group/decide", near.decide, name="near-decide"),
+    path("review/<uuid:item_id>/group/undo", near.undo, name="near-undo"),
     path("review/<uuid:item_id>/postpone", review.postpone, name="review-postpone"),
     path("review/<uuid:item_id>/example", review.give_example, name="example-give"),
     path("review/<uuid:item_id>/example/<int:example_id>/end", review.end_example, name="example-end"),

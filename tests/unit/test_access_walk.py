@@ -247,6 +247,7 @@ TABLE = [
     Try("alert-destinations", "POST", SYSTEM, ADMINS),
     Try("alert-destination-end", "POST", SYSTEM, ADMINS, ("destination",)),
     Try("near", "GET", CASE, EVERYONE, OF_ITEM),
+    Try("near-undo", "POST", CASE, WORKS, OF_ITEM),
     Try("near-decide", "POST", CASE, WORKS, OF_ITEM, {"value": "relevant"}),
     # evidence
     Try("bundles", "GET", CASE, EVERYONE, OF_CASE),

@@ -39,7 +39,6 @@ class SubscribeForm(forms.Form):
     question = forms.ChoiceField(label=gettext_lazy("Question"))
     what = forms.ChoiceField(
         label=gettext_lazy("Tell me when an item"),
-        widget=forms.RadioSelect,
         initial=Measure.POINTS,
         choices=[
             (Measure.POINTS, gettext_lazy("scores this many points by the rules, or more")),

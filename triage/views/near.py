@@ -94,6 +94,27 @@ def decide(request: HttpRequest, item_id: UUID) -> HttpResponse:
     return redirect(reverse("review-item", args=[after.pk]) + within(question.number))
 
 
+@require_POST
+@login_required
+def undo(request: HttpRequest, item_id: UUID) -> HttpResponse:
+    """Take back what this person last said of the group in one act."""
+    found = item_views.visible(request, item_id)
+    access.require(request.user, "decide", found.case)
+    question = _question(request, found)
+    try:
+        count = together.take_back(item=found, question=question, actor=Actor.of(request))
+    except Conflict as error:
+        messages.error(request, error.sentence)
+    else:
+        words = ngettext(
+            "Taken back for %(n)d item. Both stay in its history.",
+            "Taken back for %(n)d items. Both stay in their history.",
+            count,
+        )
+        messages.info(request, words % {"n": count})
+    return redirect(reverse("near", args=[found.pk]) + within(question.number))
+
+
 def _question(request: HttpRequest, found: Item) -> Question:
     return questions.numbered(found.case, number_of(request.GET.get("question", "")))
 
@@ -124,6 +145,8 @@ def _page(
         "back_url": reverse("review-item", args=[found.pk]) + within(question.number),
         "decide_url": reverse("near-decide", args=[found.pk]) + within(question.number),
         "choices": [(value, *CHOICES[value]) for value in words if value in CHOICES],
+        "undo_url": reverse("near-undo", args=[found.pk]) + within(question.number),
+        "said_at_once": len(together.last_act(found, question, Actor.of(request))),
         "most_apart": near.MOST_APART_VIDEO if found.kind == Item.Kind.VIDEO else near.MOST_APART,
         "method": near.METHOD,
         "most": together.MOST_TOGETHER,

@@ -219,6 +219,7 @@ def test_one_act_gives_each_member_its_own_decision_and_event(case, actor, print
     assert {(d.value, d.reason, d.by) for d in decisions} == {("not_relevant", "the same street", actor.user)}
     for one in decisions:
         assert one.shown["group"] == {
+            "act": decisions[0].shown["group"]["act"],
             "of": items[0].code,
             "members": 4,
             "decided": 3,
@@ -241,6 +242,31 @@ def test_another_question_gets_answers(case, actor, prints):
     assert Answer.objects.filter(question=question, value="yes").count() == 2
     assert not Decision.objects.exists()
     assert Answer.objects.first().shown["group"]["members"] == 2
+
+
+def test_one_act_is_taken_back_at_once_and_only_by_who_did_it(case, actor, prints):
+    items = known(case, *prints["one"])
+    other = cast.person("researcher")
+    cast.share(case, other)
+    decide(items, actor, members=[i.pk for i in items[:2]], value="relevant")
+    for item in items:
+        item.refresh_from_db()
+    decide(items, actor, members=[i.pk for i in items[1:]])
+    question = questions.main(case)
+    with pytest.raises(Conflict):
+        together.take_back(item=items[0], question=question, actor=cast.signed_in(other))
+    assert together.take_back(item=items[0], question=question, actor=actor) == 3
+    assert questions.in_force(question) == {items[0].pk: "relevant", items[1].pk: "relevant"}
+    assert together.take_back(item=items[3], question=question, actor=actor) == 2
+    assert questions.in_force(question) == {}
+
+
+def test_answers_are_taken_back_at_once_too(case, actor, prints):
+    items = known(case, *prints["one"][:2])
+    question = questions.ask(case=case, actor=actor, text="Does it show a clinic?")
+    decide(items, actor, question=question, value="yes")
+    assert together.take_back(item=items[0], question=question, actor=actor) == 2
+    assert questions.in_force(question) == {}
 
 
 def test_all_or_none(case, actor, prints, monkeypatch):
@@ -299,6 +325,9 @@ def test_the_review_screen_leads_to_the_group_where_members_can_be_left_out(case
     )
     assert answer.status_code == 302
     assert {d.item_id for d in Decision.objects.all()} == {items[0].pk, items[1].pk}
+    assert "Take back what you said of" in browser.get(f"/review/{items[1].pk}/group").content.decode()
+    browser.post(f"/review/{items[1].pk}/group/undo")
+    assert questions.in_force(questions.main(case)) == {}
 
 
 def test_a_refusal_keeps_what_was_left_out(case, reader, prints):
