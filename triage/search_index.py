@@ -224,15 +224,17 @@ def build(folder: Path, about: dict[str, str], source: Iterable[Batch]) -> int:
         return len(places)
 
 
-def change(folder: Path, *, add: Batch | None = None, remove: Collection[int] = ()) -> bool:
-    """Take rows out and put vectors in (those that it has are passed over). False: it has outgrown its lists, build it anew.
+def change(
+    folder: Path, about: dict[str, str], *, add: Batch | None = None, remove: Collection[int] = ()
+) -> bool:
+    """Take rows out and put vectors in (those that it has are passed over).
 
-    Nothing happens where there is no index.
+    False: build it anew, since there is none, or it holds another embedder's vectors, or it has outgrown its lists.
     """
     with _locked(folder):
         index = opened(folder)
-        if index is None:
-            return True
+        if index is None or index.about != about:
+            return False
         numbers = {case: number for number, case in enumerate(index.cases)}
         gone = np.array(sorted(remove), np.int64)
         segments = [_without(folder, segment, gone) for segment in index.segments]

@@ -130,8 +130,11 @@ def rebuild() -> tuple[Embedder | None, int]:
     of = chosen()
     if of is None:
         return None, 0
-    told = {name: str(value) for name, value in asdict(of).items()}
-    return of, search_index.build(folder(), told, _batches(of.vectors))
+    return of, search_index.build(folder(), _told(of), _batches(of.vectors))
+
+
+def _told(of: Embedder) -> dict[str, str]:
+    return {name: str(value) for name, value in asdict(of).items()}
 
 
 def _batches(rows: QuerySet[Vector]) -> Iterator[Batch]:
@@ -156,6 +159,7 @@ def _matrix(values: Sequence[bytes]) -> NDArray[np.float16]:
 
 
 @job("triage.index", queue="analyse", attempts=5, limit_s=3600, after="item.analysed", batch=TOGETHER)
+@job("triage.index_again", queue="analyse", attempts=5, limit_s=3600, after="item.held_again", batch=TOGETHER)
 def keep(rows: list[Job]) -> None:
     """Put what was newly found out of these items into the index for likeness, and into the search by text."""
     items = [row.item_id for row in rows]
@@ -163,7 +167,7 @@ def keep(rows: list[Job]) -> None:
         search.refresh_upper(items)
     of = embedder()
     found = list(_batches(of.vectors.filter(analysis__item__in=items))) if of else []
-    fits = all([search_index.change(folder(), add=batch) for batch in found])
+    fits = all([search_index.change(folder(), _told(of), add=batch) for batch in found if of])
     embedded = Analysis.objects.filter(item__in=items, task=Analysis.Task.EMBED)
     if not fits or (of is None and embedded.exists()):
         rebuild()
@@ -179,8 +183,8 @@ def take_out(rows: list[Job]) -> None:
         search.refresh_upper(items)
         Part.objects.filter(item__in=items).delete()
     gone = Vector.objects.filter(analysis__item__in=items).values_list("pk", flat=True)
-    if index() is not None:
-        search_index.change(folder(), remove=set(gone))
+    if of := embedder():
+        search_index.change(folder(), _told(of), remove=set(gone))
     for row in rows:
         jobs.finish(row)
 
@@ -274,7 +278,8 @@ def search_like(
         raise NothingToCompare(NO_INDEX)
     seen = {str(row["content_object_id"]) for row in access.shared_case_ids(user)}
     cases = seen & {str(case.pk)} if case else seen
-    own = Vector.objects.filter(analysis__item=but).values_list("pk", flat=True) if but else ()
+    of = _embedder_of(held)
+    own = of.vectors.filter(analysis__item=but).values_list("pk", flat=True) if but else ()
     without = np.fromiter(own, np.int64)
     visible = Vector.objects.filter(analysis__item__in=Item.objects.visible_to(user).held())
     places: dict[int, tuple[UUID, int]] = {}

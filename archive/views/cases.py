@@ -53,6 +53,10 @@ JOB_WORDS = {
     "triage.analyse": gettext_lazy("Analysing"),
     "triage.rescore": gettext_lazy("Putting in order"),
     "triage.rank": gettext_lazy("Putting in order"),
+    "triage.index": gettext_lazy("Letting it be found by likeness and text"),
+    "triage.index_again": gettext_lazy("Letting it be found by likeness and text"),
+    "triage.unindex": gettext_lazy("Letting it be found no longer"),
+    "triage.look_at_part": gettext_lazy("Looking at a drawn box"),
 }
 
 

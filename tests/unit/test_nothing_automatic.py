@@ -115,6 +115,7 @@ def test_every_job_is_on_the_list():
             "triage.rank_again",
             "triage.know_again",  # applies the rules to what people said of an item
             "triage.index",  # likeness and text of what was analysed can be found
+            "triage.index_again",  # and of what came in again
             "triage.unindex",  # and of what was disposed of no longer
             "triage.look_at_part",
             "triage.alerts",  # notes who is to be told of which item; says 'please look' and touches no item
@@ -122,7 +123,7 @@ def test_every_job_is_on_the_list():
             "triage.alert_webhook",  # the same, off unless the settings allow it: tests/unit/triage/test_sending.py
             "triage.alert_round",
             "triage.near",  # fingerprints and groups; deciding for a group is a person's act
-                "evidence.build",
+            "evidence.build",
             "evidence.redact",
         }
     )
@@ -329,7 +330,11 @@ def scene() -> Item:
     item = cast.item(case, cast.jpeg(160, 120, seed=5))
     for name in jobs.KINDS:
         if not name.startswith("test.") and name not in AFTER_A_PERSON:
-            subject = case if name in ("triage.rescore", "triage.rank", "triage.doubtful", "triage.alerts") else item
+            subject = (
+                case
+                if name in ("triage.rescore", "triage.rank", "triage.doubtful", "triage.alerts")
+                else item
+            )
             jobs.enqueue(name, subject=subject, payload={"sha256": item.sha256})
     return item
 

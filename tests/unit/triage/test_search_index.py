@@ -10,6 +10,7 @@ from triage import search_index
 from triage.search_index import Batch
 
 WIDTH, CASES = 32, 7
+M = {"model": "m"}
 
 
 def vectors(count: int, seed: int = 0) -> np.ndarray:
@@ -32,7 +33,7 @@ ALL = {f"case {n}" for n in range(CASES)}
 def many(tmp_path_factory):
     """An index with lists, over more vectors than are searched whole."""
     folder, values = tmp_path_factory.mktemp("index"), vectors(search_index.RECENT + 4000)
-    search_index.build(folder, {"model": "m"}, iter([batch(values[:9000]), batch(values[9000:], 9000)]))
+    search_index.build(folder, M, iter([batch(values[:9000]), batch(values[9000:], 9000)]))
     return folder, values
 
 
@@ -81,9 +82,9 @@ def test_rows_that_no_longer_exist_drop_out(many):
 @pytest.mark.parametrize("count", [300, search_index.RECENT + 500])
 def test_what_is_taken_out_and_put_in(tmp_path, count):
     values = vectors(count)
-    search_index.build(tmp_path, {"model": "m"}, [batch(values)])
+    search_index.build(tmp_path, M, [batch(values)])
     before = search_index.opened(tmp_path)
-    assert search_index.change(tmp_path, remove=range(0, count, 2))
+    assert search_index.change(tmp_path, M, remove=range(0, count, 2))
     assert len(before) == count and before.search(values[0], cases=ALL, count=1)[0].row == 0, "readers go on"
     after = search_index.opened(tmp_path)
     assert set(after.rows().tolist()) == set(range(1, count, 2))
@@ -92,8 +93,10 @@ def test_what_is_taken_out_and_put_in(tmp_path, count):
         found = rows(after.search(query, cases=ALL, count=10, values=lambda r: (r, values[r])))
         assert found == [row for row in true if row % 2][: len(found)]
     more = vectors(40, seed=8)
-    assert search_index.change(tmp_path, add=batch(more, count, "new case"))
-    assert search_index.change(tmp_path, add=batch(more, count, "new case")), "the same again changes nothing"
+    assert search_index.change(tmp_path, M, add=batch(more, count, "new case"))
+    assert search_index.change(tmp_path, M, add=batch(more, count, "new case")), (
+        "the same again changes nothing"
+    )
     index = search_index.opened(tmp_path)
     assert len(index) == count // 2 + 40
     assert rows(index.search(more[3], cases={"new case"}, count=1)) == [count + 3]
@@ -106,26 +109,28 @@ def test_what_is_taken_out_and_put_in(tmp_path, count):
 
 def test_recent_vectors_go_into_the_lists_and_too_many_without_lists_ask_to_be_built_anew(tmp_path):
     values = vectors(search_index.RECENT + 200)
-    search_index.build(tmp_path, {}, [batch(values)])
+    search_index.build(tmp_path, M, [batch(values)])
     more = vectors(search_index.RECENT + 100, seed=3)
-    assert search_index.change(tmp_path, add=batch(more, len(values)))
+    assert search_index.change(tmp_path, M, add=batch(more, len(values)))
     (segment,) = search_index.opened(tmp_path).segments
     assert segment.lists and len(segment.places) == len(values) + len(more)
-    search_index.build(tmp_path, {}, [batch(values[:10])])
-    assert not search_index.change(tmp_path, add=batch(more, 10))
+    search_index.build(tmp_path, M, [batch(values[:10])])
+    assert not search_index.change(tmp_path, M, add=batch(more, 10))
 
 
 def test_an_index_of_nothing(tmp_path):
     assert search_index.opened(tmp_path) is None and search_index.stamp(tmp_path) is None
-    assert search_index.build(tmp_path, {}, []) == 0
+    assert not search_index.change(tmp_path, M, add=batch(vectors(5)))
+    assert search_index.build(tmp_path, M, []) == 0
     assert search_index.opened(tmp_path).search(vectors(1)[0], cases=ALL, count=3) == []
-    assert search_index.change(tmp_path, add=batch(vectors(5)))
+    assert search_index.change(tmp_path, M, add=batch(vectors(5)))
+    assert not search_index.change(tmp_path, {"model": "another"}, add=batch(vectors(5, seed=4), 5))
     assert len(search_index.opened(tmp_path)) == 5
 
 
 @pytest.mark.parametrize("ending", ["faiss", "npy", "json"])
 def test_a_broken_file_is_said_to_be_one(tmp_path, ending):
-    search_index.build(tmp_path, {}, [batch(vectors(50))])
+    search_index.build(tmp_path, M, [batch(vectors(50))])
     path = next(tmp_path.glob(f"*.{ending}"))
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(Damaged, match="index rebuild"):
