@@ -7,6 +7,7 @@ them, on the very copy that is opened.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
 
 from archive.errors import BadInput, ModelUnavailable, StorageFull
@@ -127,13 +128,60 @@ def _classes(given: list[str] | str) -> tuple[str, ...]:
     return tuple(given)
 
 
-def get(name: str) -> ModelEntry:
-    """The registered model of that name. Raises BadInput."""
+def get(name: str, root: Path | None = None) -> ModelEntry:
+    """The registered model of that name; with a `root`, of those trained here and installed there too. Raises BadInput."""
     try:
-        return models()[name]
+        return {**models(), **(trained(root) if root else {})}[name]
     except KeyError:
         known = ", ".join(models())
         raise BadInput(f"No model is registered under the name {name!r}. Registered are: {known}.") from None
+
+
+# --- trained here -----------------------------------------------------------------------------------------
+
+# The name under which a clip classifier is registered: a newer one takes the place of the one before.
+TRAINED_CLIPS = "clip-activity"
+CARD = "card.json"
+
+
+def trained_entry(*, classes: Iterable[str], size: int, sha256: str, title: str) -> ModelEntry:
+    """A clip classifier that was trained here, as a registered model. Its classes and file are its own."""
+    return ModelEntry(
+        name=TRAINED_CLIPS,
+        title=title,
+        task="clip",
+        framework="amparo-clips",
+        source="trained here",
+        licence="that of the clips it was trained on",
+        classes=tuple(classes),
+        input_size=224,
+        thresholds={},
+        stage=IN_USE,
+        files=(ModelFile("clips.safetensors", "", "", size, sha256),),
+    )
+
+
+def as_card(entry: ModelEntry) -> dict[str, Any]:
+    """What is kept beside a file that was trained here."""
+    file = entry.files[0]
+    return {"classes": entry.classes, "size": file.size, "sha256": file.sha256, "title": entry.title}
+
+
+def trained(root: Path | None = None) -> dict[str, ModelEntry]:
+    """The models that were trained and registered here, by name."""
+    try:
+        card = json.loads(((root or folder()) / TRAINED_CLIPS / CARD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {TRAINED_CLIPS: trained_entry(**card)}
+
+
+def every(root: Path | None = None) -> dict[str, ModelEntry]:
+    """Every model by name: those that come with Amparo, then those trained here."""
+    return {**models(), **trained(root)}
+
+
+# --- installed --------------------------------------------------------------------------------------------
 
 
 def folder() -> Path:
@@ -159,7 +207,7 @@ ONE_RUNS = ("detect", "face")
 def in_use(root: Path | None = None) -> list[ModelEntry]:
     """The models that the pipeline runs now: every installed one that is in use, of ONE_RUNS the first of each task."""
     chosen: list[ModelEntry] = []
-    for entry in models().values():
+    for entry in every(root).values():
         first = entry.task not in ONE_RUNS or all(other.task != entry.task for other in chosen)
         if entry.stage == IN_USE and first and is_installed(entry, root):
             chosen.append(entry)
@@ -223,7 +271,7 @@ def pull(
 def verify(names: Iterable[str] = (), *, root: Path | None = None) -> Iterator[Report]:
     """Hash every installed file of the named models, or of all; yields a Report for each."""
     root = root or folder()
-    for entry in [get(name) for name in names] or list(models().values()):
+    for entry in [get(name, root) for name in names] or list(every(root).values()):
         found = faults(entry, root)
         if not found:
             yield Report(entry, "verified")

@@ -107,7 +107,7 @@ def known_classes() -> list[str]:
     """Every class that some registered model or built-in detector can suggest, sorted."""
     from triage import registry
 
-    return sorted({name for entry in registry.models().values() for name in entry.classes})
+    return sorted({name for entry in registry.every().values() for name in entry.classes})
 
 
 def validate(rules: Any) -> dict[str, Any]:

@@ -140,6 +140,8 @@ class Analyser:
     task: ClassVar[Task]
     takes: ClassVar[Frames | None] = Frames()
     weights: ClassVar[str] = ""
+    # Other registered models that it looks through; without them it does not run
+    needs: ClassVar[tuple[str, ...]] = ()
     built_in: ClassVar[str] = ""
     licence: str = ""
     # How many numbers its vectors have; 0 for what gives none
@@ -217,7 +219,7 @@ def plan(installed: Iterable[ModelEntry]) -> list[Analyser]:
     One with weights goes before one without.
     """
     entries = {entry.name: entry for entry in installed}
-    able = [cls for cls in registered().values() if not cls.weights or cls.weights in entries]
+    able = [cls for cls in registered().values() if {cls.weights, *cls.needs} - {""} <= entries.keys()]
     chosen: list[Analyser] = []
     for cls in sorted(able, key=lambda cls: ([*Task].index(cls.task), not cls.weights, cls.name)):
         if cls.task not in ONE_RUNS or all(other.task is not cls.task for other in chosen):

@@ -111,6 +111,14 @@ class Runtime:
             raise ModelUnavailable(f"This OpenCV has no cascade {name}: install the pinned opencv-python.")
         return found
 
+    def copied(self, entry: ModelEntry) -> Path:
+        """The folder of a model's verified copy, made once. Raises ModelUnavailable."""
+        # ultralytics tells an OpenVINO export by the end of its folder's name
+        copy = self.scratch / f"{entry.name}_openvino_model"
+        if not copy.exists():
+            registry.verified_copy(entry, self.weights / entry.name, copy)
+        return copy
+
     def load(self, entry: ModelEntry) -> Net:
         """A registered model, opened once however many lanes ask, each with a session of its own.
 
@@ -121,9 +129,7 @@ class Runtime:
             loader = LOADERS.get(entry.framework)
             if loader is None:
                 raise ModelUnavailable(f"{entry.name} needs the framework {entry.framework!r}, unknown here.")
-            # ultralytics tells an OpenVINO export by the end of its folder's name
-            copy = self.scratch / f"{entry.name}_openvino_model"
-            registry.verified_copy(entry, self.weights / entry.name, copy)
+            copy = self.copied(entry)
             self._open[entry.name] = loader(self, entry, copy)
         square, session = self._open[entry.name]
         return Net(entry.name, square, session())

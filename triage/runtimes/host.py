@@ -313,7 +313,7 @@ def main(weights: str) -> None:
     """Open what we are told to, then work until the pipe closes."""
     line = Line()
     head, _ = wire.receive(line.incoming)
-    entries = [registry.get(name) for name in head["entries"]]
+    entries = [registry.get(name, Path(weights)) for name in head["entries"]]
     sampling = decode.Sampling(**head["sampling"])
     runtime = Runtime(Path(weights), lanes=head["lanes"])
     lanes = []

@@ -1,19 +1,22 @@
-"""manage.py models list | pull [NAME...] | verify [NAME...]"""
+"""manage.py models list | pull [NAME...] | verify [NAME...] | register FILE"""
 
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
-
-from django.db import transaction
-from tqdm import tqdm
 
 from archive import custody
 from archive.custody import Actor
 from archive.errors import ModelUnavailable
 from archive.management.base import Command as Base
-from triage import registry
+from django.db import transaction
+from tqdm import tqdm
+
+from triage import registry, trained
 from triage.registry import Report
+
+LATER = "What came in before was not looked at with these. To do that now: manage.py triage again"
 
 
 class Command(Base):
@@ -34,9 +37,17 @@ class Command(Base):
         verify = commands.add_parser("verify", help="hash what is installed")
         verify.add_argument("names", nargs="*", metavar="NAME", help="otherwise all")
 
-    def work(self, *, act: str, names: Iterable[str] = (), **_: Any) -> None:
+        register = commands.add_parser("register", help="let a clip classifier run that was trained here")
+        register.add_argument("file", type=Path, metavar="FILE", help="as triage train-clips wrote it")
+
+    def work(self, *, act: str, names: Iterable[str] = (), file: Path | None = None, **_: Any) -> None:
         if act == "list":
             self._list()
+        elif file is not None:
+            report = Report(trained.register(file, registry.folder()), "registered")
+            _record(report)
+            self._tell_all([report], bad=())
+            self.stdout.write(LATER)
         elif act == "pull":
             self._pull(names)
         else:
@@ -44,7 +55,7 @@ class Command(Base):
 
     def _list(self) -> None:
         in_use = registry.in_use()
-        for entry in registry.models().values():
+        for entry in registry.every().values():
             state = (
                 "runs"
                 if entry in in_use
@@ -90,9 +101,7 @@ class Command(Base):
                 bar.close()
         self._tell_all(reports, bad=("refused",))
         if any(report.state == "installed" for report in reports):
-            self.stdout.write(
-                "What came in before was not looked at with these. To do that now: manage.py triage again"
-            )
+            self.stdout.write(LATER)
 
     def _tell_all(self, reports: Iterable[Report], *, bad: tuple[str, ...]) -> None:
         wrong = 0

@@ -1,4 +1,4 @@
-"""manage.py triage check | rescore | rebuild | again | near | replay [--case CODE] | index rebuild | index check | simulate --dataset DIR --positive NAME"""
+"""manage.py triage check | rescore | rebuild | again | near | replay [--case CODE] | index rebuild | index check | simulate --dataset DIR --positive NAME | train-clips --out FILE --dataset DIR"""
 
 import sys
 from argparse import ArgumentParser
@@ -9,8 +9,8 @@ from archive.custody import Actor
 from archive.errors import Damaged, NotFound
 from archive.management.base import Command as Base
 from archive.models import Case
-from triage import near, pipeline, registry, replaying, similar, standing
-from triage.management import simulating
+from triage import near, pipeline, registry, replaying, similar, standing, tracks
+from triage.management import simulating, training
 
 
 class Command(Base):
@@ -53,6 +53,24 @@ class Command(Base):
             "--examples", type=int, default=1, metavar="N", help="relevant pictures given beforehand (1)"
         )
         simulate.add_argument("--json", action="store_true", help="figures for programs")
+        clips = commands.add_parser(
+            "train-clips",
+            help="train a classifier of what happens in clips, and measure it on groups left out",
+        )
+        source = clips.add_mutually_exclusive_group(required=True)
+        source.add_argument(
+            "--dataset", type=Path, metavar="DIR", help="a folder of folders GROUP_CLASS or CLASS"
+        )
+        source.add_argument("--case", metavar="CODE", help="the videos that people answered a question about")
+        clips.add_argument("--question", type=int, default=0, metavar="N", help="of that case (0)")
+        clips.add_argument(
+            "--out", required=True, type=Path, metavar="FILE", help="where the classifier goes"
+        )
+        clips.add_argument("--ordinary", default="", metavar="CLASS", help="is never suggested")
+        clips.add_argument("--leave-out", default="", metavar="GROUP", help="measure on this one alone")
+        clips.add_argument(
+            "--seed", type=int, default=0, metavar="N", help="the same seed, the same file (0)"
+        )
 
     def work(self, *, act: str, case: str | None = None, **options: Any) -> None:
         if act == "simulate":
@@ -60,6 +78,9 @@ class Command(Base):
             return
         if act == "index":
             self.index(options["what"])
+            return
+        if act == "train-clips":
+            self.train_clips(case, **options)
             return
         cases = list(Case.objects.filter(code=case) if case else Case.objects.all())
         if case and not cases:
@@ -92,6 +113,7 @@ class Command(Base):
     def rebuild(self, cases: list[Case]) -> None:
         """Make every row again."""
         for case in cases:
+            self.stdout.write(f"{case.code}: {tracks.rebuild(case)} objects followed in videos")
             self.stdout.write(f"{case.code}: {standing.rebuild(case)} items in order")
 
     def replay(self, case: Case | None, *, last: int, **_: Any) -> None:
@@ -142,6 +164,23 @@ class Command(Base):
                 f"{told.missing} vectors are missing, {told.surplus} should not be there, {told.misplaced} stand under another "
                 "case. Nothing of the items is affected. Run: manage.py triage index rebuild"
             )
+
+    def train_clips(self, case: str | None, *, dataset: Path | None, question: int, **options: Any) -> None:
+        """Learn from labelled clips."""
+        if dataset is not None:
+            labelled = training.from_folder(dataset, progress=self._progress)
+        else:
+            owner = Case.objects.filter(code=case).first()
+            if owner is None:
+                raise NotFound(f"There is no case {case}.")
+            labelled = training.from_case(owner, question)
+        chosen = {name: options[name] for name in ("out", "ordinary", "leave_out", "seed")}
+        for line in training.text(training.train(labelled, **chosen, progress=self._progress)):
+            self.stdout.write(line)
+
+    def _progress(self, name: str, done: int, total: int) -> None:
+        if sys.stderr.isatty() or done == total:
+            self.stderr.write(f"{name}: {done} of {total}", ending="\n" if done == total else "\r")
 
     def simulate(
         self, *, dataset: Path, positive: str, seeds: int, examples: int, json: bool, **_: Any
