@@ -108,6 +108,17 @@ def second_copy_is_apart(app_configs: Any, **_: Any) -> list[CheckMessage]:
     return []
 
 
+@register("amparo")
+def named_analysers_are_there(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """A plug-in that is named and cannot run would leave out what somebody counts on."""
+    from triage import plugins
+
+    hint = (
+        "See ./manage models list, and docs/triage.md, 'Plug-ins'. Or take the name out of AMPARO_ANALYSERS."
+    )
+    return [Error(fault, hint=hint, id="amparo.E014") for fault in plugins.faults(settings.ANALYSERS)]
+
+
 def refuse_unsafe() -> None:
     """Raise ImproperlyConfigured with every fault and its remedy. Commands check by themselves; servers call this."""
     if found := run_checks(tags=["amparo"]):

@@ -125,6 +125,7 @@ FIXITY_DAYS = number("AMPARO_FIXITY_DAYS", 90)
 FIXITY_RATE = number("AMPARO_FIXITY_RATE", 50_000_000)
 SANDBOX = choice("AMPARO_SANDBOX", "bwrap", ("bwrap",))
 MODEL_MIRROR = text("MODEL_MIRROR")
+ANALYSERS = tuple(text("AMPARO_ANALYSERS").replace(",", " ").split())  # plug-ins that are on, by name
 
 # What the archive says of itself
 PUBLISH_MINUTES = number("AMPARO_PUBLISH_MINUTES", 5) or 5

@@ -98,13 +98,24 @@ class Report:
     fault: str = ""
 
 
-@cache
 def models() -> dict[str, ModelEntry]:
-    """Every registered model by name, in the order of models.toml."""
-    data = tomllib.loads(DATA_FILE.read_text(encoding="utf-8"))
-    classes = {name: _classes(given) for name, given in data["classes"].items()}
-    found = {}
-    for row in data["model"]:
+    """Every registered model by name: those of models.toml in its order, then those of plug-ins that are on."""
+    from triage import plugins
+
+    return own() | {name: entry for name, entry in plugins.models().items() if name not in own()}
+
+
+@cache
+def own() -> dict[str, ModelEntry]:
+    """The models of models.toml by name, in its order."""
+    return entries(tomllib.loads(DATA_FILE.read_text(encoding="utf-8")), DATA_FILE)
+
+
+def entries(data: dict[str, Any], file: Path) -> dict[str, ModelEntry]:
+    """The models that a parsed file lists. Raises ValueError, KeyError, TypeError when it is not as it must be."""
+    classes = {name: classes_of(given, file) for name, given in data.get("classes", {}).items()}
+    found: dict[str, ModelEntry] = {}
+    for row in data.get("model", []):
         entry = ModelEntry(
             classes=classes[row["classes"]],
             thresholds={k: Decimal(v) for k, v in row["thresholds"].items()},
@@ -116,15 +127,15 @@ def models() -> dict[str, ModelEntry]:
             pixel_range=tuple(row.get("pixel_range", ("0", "1"))),
         )
         if entry.stage not in STAGES or entry.name in found:
-            raise ValueError(f"models.toml: {entry.name} has an unknown stage or stands there twice")
+            raise ValueError(f"{file.name}: {entry.name} has an unknown stage or stands there twice")
         found[entry.name] = entry
     return found
 
 
-def _classes(given: list[str] | str) -> tuple[str, ...]:
-    """Classes as listed, or the lines of a file beside the list."""
+def classes_of(given: list[str] | str, file: Path) -> tuple[str, ...]:
+    """Classes as listed, or the lines of a text beside the file that lists them."""
     if isinstance(given, str):
-        return tuple(DATA_FILE.with_name(given).read_text(encoding="utf-8").splitlines())
+        return tuple(file.with_name(given).read_text(encoding="utf-8").splitlines())
     return tuple(given)
 
 

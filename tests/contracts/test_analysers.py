@@ -9,16 +9,28 @@ import numpy
 import pytest
 from django.conf import settings
 
-from triage import analysers, clips, registry, trained
+from triage import analysers, clips, plugins, registry, trained
 from triage.analysers import About, Analyser, Detection, FrameBatch, Span, Tag, Task, Text, Vector
 from triage.runtimes.base import Runtime
 from triage.runtimes.decode import at_most
 
 ROOT = Path(__file__).resolve().parents[2]
+# The analysers of a package that is none of ours, beside those that come with Amparo
+PLUGIN = Path(__file__).parent / "plugin" / "amparo_brightness" / plugins.FILE
+CLASSES = {**analysers.registered(), **plugins.read(PLUGIN).analysers}
 NAMES = [
     pytest.param(name, marks=[pytest.mark.weights] if cls.weights else [])
-    for name, cls in sorted(analysers.registered().items())
+    for name, cls in sorted(CLASSES.items())
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_in_the_model_process():
+    """A plug-in's code is at hand, as where it runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(PLUGIN.parent.parent))
+        patch.setattr(plugins, "_given", (PLUGIN,))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +93,7 @@ def look(analyser: Analyser, *pixels: numpy.ndarray, facts: dict | None = None) 
     return [*map(list, found), list(analyser.end())]
 
 
-@pytest.mark.parametrize("name", sorted(analysers.registered()))
+@pytest.mark.parametrize("name", sorted(CLASSES))
 def test_it_declares_what_it_is(name):
     cls = analysers.registered()[name]
     assert (
@@ -147,7 +159,7 @@ def test_it_takes_frames_of_any_size(name, shape, opened):
 
 
 @pytest.mark.parametrize(
-    "name", [param for param in NAMES if analysers.registered()[param.values[0]].task in registry.ONE_RUNS]
+    "name", [param for param in NAMES if CLASSES[param.values[0]].task in registry.ONE_RUNS]
 )
 def test_it_finds_what_a_person_sees(name, opened):
     analyser = opened(name)

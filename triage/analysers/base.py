@@ -209,8 +209,10 @@ def register(cls: type[Analyser]) -> type[Analyser]:
 
 
 def registered() -> dict[str, type[Analyser]]:
-    """Every registered analyser by name."""
-    return dict(_registered)
+    """Every registered analyser by name: Amparo's own, then those of plug-ins that are on."""
+    from triage import plugins
+
+    return _registered | {n: cls for n, cls in plugins.analysers().items() if n not in _registered}
 
 
 def plan(installed: Iterable[ModelEntry]) -> list[Analyser]:

@@ -3,7 +3,7 @@
 It reads items from stdin and writes back numbers. Several lanes each decode an item and look at it, so one decodes
 while another infers. It holds no state between items but the open networks, and may be killed at any moment.
 
-    us  -> it   {"do": "open", "analysers": [...], "entries": [...]}
+    us  -> it   {"do": "open", "analysers": [...], "entries": [...], "plugins": [...]}
     it  -> us   {"ready": {...}} or {"refused": code}
     us  -> it   {"do": "look", "id": 1, "kind": "image", "facts": {...}} + bytes, or "video" without; a "cut" where only
                 a part of a frame is to be looked at
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from archive.errors import ModelUnavailable
-from triage import analysers, registry
+from triage import analysers, plugins, registry
 from triage.analysers.base import About, Analyser, FrameBatch, Frames, Result, Span, Tag, Task, Text, Vector
 from triage.runtimes import decode, wire
 from triage.runtimes.base import Runtime
@@ -313,6 +313,7 @@ def main(weights: str) -> None:
     """Open what we are told to, then work until the pipe closes."""
     line = Line()
     head, _ = wire.receive(line.incoming)
+    plugins.take(head["plugins"])
     entries = [registry.get(name, Path(weights)) for name in head["entries"]]
     sampling = decode.Sampling(**head["sampling"])
     runtime = Runtime(Path(weights), lanes=head["lanes"])
@@ -325,7 +326,7 @@ def main(weights: str) -> None:
                 _warm(analyser)
     except ModelUnavailable as error:
         print(error.sentence, file=sys.stderr)
-        line.send({"refused": "weights"})
+        line.send({"refused": "plug-in" if isinstance(error, plugins.PluginUnusable) else "weights"})
         return
     line.send(
         {"ready": {"analysers": [a.name for a in lanes[0]], "versions": _versions()}, "memory": _memory()}

@@ -28,7 +28,7 @@ from django.utils.translation import gettext_noop
 
 from archive.errors import AmparoError, ModelUnavailable, SandboxUnavailable
 from archive.media import clean, sandbox
-from triage import registry
+from triage import plugins, registry
 from triage.analysers.base import Analyser
 from triage.analysers.base import Vector as Direction
 from triage.results import BoxOf, Found, Looked, Tag, Vector, Words
@@ -200,9 +200,11 @@ class ModelProcess:
             return self._run
         entries = [a.entry for a in self.analysers if a.entry]
         folders = [self.weights / entry.name for entry in entries]
+        packages = sorted({a.package for a in self.analysers if a.package})
+        paths = (ROOT, *self.extra_paths, *(package.parent for package in packages))
         process = sandbox.popen(
             [sys.executable, "-s", "-m", self.host, str(self.weights)],
-            read_only=[ROOT / "triage", ROOT / "archive", *folders, *self.extra_paths],
+            read_only=[ROOT / "triage", ROOT / "archive", *folders, *self.extra_paths, *packages],
             limits=sandbox.Limits(
                 cpu_s=0,
                 wall_s=0,
@@ -213,7 +215,7 @@ class ModelProcess:
                 tmp_mb=512,
                 output_mb=512,
             ),
-            env={"PYTHONPATH": ":".join(map(str, (ROOT, *self.extra_paths))), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={"PYTHONPATH": ":".join(map(str, paths)), "PYTHONDONTWRITEBYTECODE": "1"},
             stderr=subprocess.DEVNULL,
         )
         if process.stdin is None or process.stdout is None:
@@ -226,6 +228,7 @@ class ModelProcess:
                 "do": "open",
                 "analysers": [a.name for a in self.analysers],
                 "entries": [entry.name for entry in entries],
+                "plugins": [str(package / plugins.FILE) for package in packages],
                 "sampling": asdict(self.sampling),
                 "lanes": self.lanes,
             }
@@ -237,6 +240,11 @@ class ModelProcess:
         ready = event.get("ready")
         if not isinstance(ready, dict) or ready.get("analysers") != [a.name for a in self.analysers]:
             self._kill()
+            if event.get("refused") == "plug-in":
+                raise ModelUnavailable(
+                    "The code of a plug-in cannot be opened. Nothing was lost: jobs wait. Mend its package, or take its "
+                    "name out of AMPARO_ANALYSERS."
+                )
             if event.get("refused"):
                 raise ModelUnavailable(
                     "Installed weights are not the registered ones, so they were not opened. "

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+from django.db import transaction
+from tqdm import tqdm
+
 from archive import custody
 from archive.custody import Actor
 from archive.errors import ModelUnavailable
 from archive.management.base import Command as Base
-from django.db import transaction
-from tqdm import tqdm
-
-from triage import registry, trained
+from triage import plugins, registry, trained
 from triage.registry import Report
 
 LATER = "What came in before was not looked at with these. To do that now: manage.py triage again"
@@ -72,6 +73,9 @@ class Command(Base):
             )
             for file in entry.files:
                 self.stdout.write(f"  {file.sha256}  {file.size:>9}  {file.name}")
+        for plugin in plugins.installed():
+            state = plugin.fault or ("on" if plugin.name in settings.ANALYSERS else "off")
+            self.stdout.write(f"plug-in {plugin.name}  {state}\n  from {plugin.package}")
         if notice := registry.notice():
             self.stdout.write(f"\n{notice} Install them: manage.py models pull")
 
