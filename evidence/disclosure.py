@@ -47,7 +47,8 @@ GROUPS: dict[str, Group] = {
         ),
         True,
         _fields(decision=("reason",), postponement=("reason",))
-        | {("triage.answer", "reason"), ("evidence.bundle", "recipient"), ("evidence.bundle", "basis")},
+        | {(f"triage.{record}", "reason") for record in ("answer", "secondreading", "secondlook")}
+        | {("evidence.bundle", "recipient"), ("evidence.bundle", "basis")},
     ),
     "origins": Group(
         _("Folders and web addresses that files came from"), False, _fields(acquisition=("path", "url"))

@@ -94,7 +94,7 @@ def work(code: str) -> dict:
     from evidence import bundle
     from evidence.redaction import verbs as redaction
     from tests.cast import signed_in
-    from triage import examples, pipeline, questions, queue, review, rules
+    from triage import elusion, examples, pipeline, questions, queue, review, rules, second_reading
 
     case = Case.objects.get(code=code)
     rania = User.objects.get(username=NAMES["researcher"][0])
@@ -108,6 +108,9 @@ def work(code: str) -> dict:
     shown = queue.shown(first, asked)
     questions.answer(item=first, question=asked, actor=actor, value="yes", shown=shown)
     examples.give(item=second, question=asked, actor=actor)
+    second_reading.set_share(question=questions.main(case), actor=actor, percent=50)
+    lot = elusion.draw(question=asked, actor=actor, size=elusion.seen(asked).unseen)
+    elusion.answer(drawn=lot, item=case.items.get(number=lot.drawn[0]), actor=actor, value="no")
     pipeline.set_criteria(
         case=case,
         question=asked,
@@ -150,7 +153,13 @@ def work(code: str) -> dict:
             keys=(("محكمة بيرا", str(pyrage.x25519.Identity.generate().to_public())),),
             volume_size=2**16,
         )
-    return {"bundle": str(made.pk), "given": str(given.pk), "half": str(half.pk), "person": str(rania.pk)}
+    return {
+        "bundle": str(made.pk),
+        "given": str(given.pk),
+        "half": str(half.pk),
+        "person": str(rania.pk),
+        "lot": str(lot.pk),
+    }
 
 
 if __name__ == "__main__":
