@@ -343,7 +343,7 @@ class Ranker:
     def _likenesses(self, places: Places) -> NDArray[np.float32]:
         """Likenesses of these items to the anchors."""
         columns = [self._columns[place] for place in self._anchors]
-        return np.ascontiguousarray(self._like[np.ix_(places, columns)])
+        return np.ascontiguousarray(self._like[np.ix_(places, np.array(columns, np.intp))])
 
 
 def speaking(

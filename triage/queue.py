@@ -8,7 +8,6 @@ items by points, then those that no model has looked at, then the postponed. `co
 the top of the page: what could not be scored is named there, not left at the end of a list.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from archive import access
 from archive.errors import BadInput
 from archive.models import Case, Item, User
-from triage import ordering, questions, registry, standing, versions
+from triage import questions, registry, sequence, standing, versions
 from triage.asking import newest
 from triage.models import Question, Ranking, Seen, Standing
 from triage.versions import Version
@@ -190,7 +189,9 @@ def place(item: Item, question: Question | None = None) -> int:
     view = _View(item.case, None, Filters(), question)
     if view.version is not None:
         row = view.version.row(here.number)
-        return int(view.version.place_of[row]) if row is not None else view.fresh_place(here)
+        return (
+            int(view.version.place_of[row]) if row is not None else sequence.fresh_place(view.version, here)
+        )
     band, points, number = _key(here)
     before = (
         Q(band__lt=band) | Q(band=band, points__gt=points) | Q(band=band, points=points, number__lt=number)
@@ -356,15 +357,15 @@ class _View:
 
     def _in_order(self, rows: QuerySet[Standing], behind: int | None, most: int) -> list[Standing]:
         """Waiting rows in the order of the version, those behind an item's number."""
-        sequence = self._sequence()
+        numbers = self._sequence()
         if behind is not None:
-            at = np.flatnonzero(sequence == behind)
-            sequence = sequence[at[0] + 1 :] if len(at) else sequence[:0]
+            at = np.flatnonzero(numbers == behind)
+            numbers = numbers[at[0] + 1 :] if len(at) else numbers[:0]
         if self.filters.narrow:
             few = np.fromiter(rows.order_by().values_list("number", flat=True), np.int64)
-            sequence = sequence[np.isin(sequence, few)]
+            numbers = numbers[np.isin(numbers, few)]
         found: list[Standing] = []
-        for some in _some(sequence):
+        for some in sequence.some(numbers):
             there = {row.number: row for row in rows.filter(number__in=some)}
             found += [there[number] for number in some if number in there]
             if len(found) >= most:
@@ -376,45 +377,11 @@ class _View:
         version = self.version
         assert version is not None
         if self.filters.by == "uncertain":
-            return _uncertain_first(version)
-        numbers = version.numbers[version.order.places].astype(np.int64)
+            return sequence.uncertain_first(version)
         fresh = Standing.objects.filter(
             case=self.case, question=self.number, number__gt=version.last, band__in=WAITING
         )
-        came = list(fresh.order_by("number"))
-        if not came:
-            return numbers
-        scores = np.array([self._by_rules(row) for row in came], np.int64)
-        at = self._places(scores)
-        turn = np.lexsort((np.array([row.number for row in came]), -scores))
-        return np.insert(numbers, at[turn] - 1, np.array([row.number for row in came])[turn])
-
-    def _by_rules(self, row: Standing) -> int:
-        """The score of an item that is in no version yet: what is learned of it is the mean of all, or the floor."""
-        version = self.version
-        assert version is not None
-        rules = round(version.how.rules * row.points)
-        looked = version.looked_at
-        if not looked.any():
-            return rules
-        learned = version.parts.learned[looked]
-        if row.state == State.SCORED:
-            return rules + int(round(float(learned.mean())))
-        return rules + int((learned + version.parts.rules[looked]).min())
-
-    def fresh_place(self, row: Standing) -> int:
-        """Where rules put an item that came in since."""
-        return int(self._places(np.array([self._by_rules(row)], np.int64))[0])
-
-    def _places(self, scores: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Before the first that waited and was placed by a lower score."""
-        version = self.version
-        assert version is not None
-        places = version.order.places
-        by_score = np.flatnonzero(~version.order.by_lot & (version.bands[places] <= Band.UNSCORED))
-        standing_there = -version.parts.score[places[by_score]]  # rising
-        ends = np.append(by_score, (version.bands <= Band.UNSCORED).sum())
-        return np.asarray(ends[np.searchsorted(standing_there, -scores, side="right")] + 1, np.int64)
+        return sequence.with_fresh(version, list(fresh.order_by("number")))
 
     def rows(self, found: list[Standing]) -> list[Row]:
         """With their items, and what the version says of each."""
@@ -429,20 +396,6 @@ class _View:
         score = version.score(at) if version.looked_at[at] else None
         came = "uncertain" if self.filters.by == "uncertain" else "lot" if version.by_lot(at) else "score"
         return Row(item, row, int(version.place_of[at]), score, version.chance(at), came)
-
-
-def _uncertain_first(version: Version) -> NDArray[np.int64]:
-    """Those that the learner can tell least about; what no model has looked at comes last."""
-    sums = version.parts.learned + version.parts.rules
-    sums = np.where(version.looked_at, sums, np.iinfo(np.int64).max)
-    return version.numbers[ordering.uncertain(sums, version.numbers)].astype(np.int64)
-
-
-def _some(sequence: NDArray[np.int64]) -> Iterator[list[int]]:
-    at, size = 0, FIRST_LOOK
-    while at < len(sequence):
-        yield sequence[at : at + size].tolist()
-        at, size = at + size, min(size * WIDER, 10_000)
 
 
 def _key(row: Standing) -> tuple[int, int, int]:

@@ -99,7 +99,7 @@ def rank_again() -> None:
                 ask(question)
 
 
-@job("triage.rank", queue="analyse", attempts=3, limit_s=1800)
+@job("triage.rank", attempts=3, limit_s=1800)  # not behind pictures that wait for a model
 def rank(row: Job, case: Case) -> None:
     """Make a new version of a question's order."""
     question = questions.numbered(case, row.payload.get("question", Question.MAIN))

@@ -100,6 +100,16 @@ class Version:
         places[self.order.places] = np.arange(1, len(self.numbers) + 1)
         return places
 
+    @cached_property
+    def mean_learned(self) -> int:
+        """What is learned of the items that a model had looked at, on average, in thousandths."""
+        return round(float(self.parts.learned[self.looked_at].mean()))
+
+    @cached_property
+    def floor(self) -> int:
+        """The lowest score of theirs, but for waiting."""
+        return int((self.parts.learned + self.parts.rules)[self.looked_at].min())
+
     @property
     def how(self) -> Combination:
         """How the parts were put together."""
@@ -130,15 +140,16 @@ class Version:
         return bool(self.order.by_lot[self.place_of[row] - 1])
 
 
-_open: OrderedDict[int, Version] = OrderedDict()
+_open: OrderedDict[tuple[int, str], Version] = OrderedDict()
 
 
 def opened(ranking: Ranking) -> Version:
     """A version's arrays and order. Raises Damaged where they are not those that were stored."""
-    found = _open.get(ranking.pk)
+    key = ranking.pk, ranking.sha256  # a number may come again where a transaction was rolled back
+    found = _open.get(key)
     if found is None:
         found = _read(ranking)
-        _open[ranking.pk] = found
+        _open[key] = found
         while len(_open) > KEPT:
             _open.popitem(last=False)
     return found

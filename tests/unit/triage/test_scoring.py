@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archive.errors import BadInput
+from triage.facts import Place, Tracked, Written
 from triage.scoring import DEFAULT_RULES, Facts, known_classes, score, validate
 
 D = Decimal
@@ -164,3 +165,85 @@ def test_every_fault_is_named_at_once():
         words in caught.value.sentence
         for words in ("Criterion 1: weight", "'gun'", "Criterion 2: weight is missing")
     )
+
+
+def test_objects_that_were_followed_long_enough_count_together():
+    convoy = {
+        "name": "convoy",
+        "kind": "tracked",
+        "any_of": ["truck"],
+        "at_least": 2,
+        "seconds": 10,
+        "weight": "3",
+    }
+    long, short = Tracked("truck", 12_000, 48_000), Tracked("truck", 0, 9_000)
+    assert score(rules(convoy), Facts(tracks=(long, short)))[1] == []
+    both = Facts(tracks=(long, Tracked("truck", 5_000, 15_000), Tracked("car", 0, 60_000)))
+    assert lines(score(rules(convoy), both)[1]) == ["convoy: 3.000 (2 followed, 0:05 to 0:48)"]
+
+
+def test_a_tag_counts_by_whoever_set_it():
+    fire = {"name": "fire", "kind": "tagged", "any_of": ["fire"], "weight": "2"}
+    by_model, by_person = Facts(tags={"fire": D("0.7")}), Facts(marked=("Fire",))
+    assert lines(score(rules(fire), by_model)[1]) == ["fire: 2.000 (fire 0.70)"]
+    assert [r.machine for r in score(rules(fire), by_person)[1]] == [False]
+    assert score(rules(fire | {"by": "people"}), by_model)[1] == []
+    assert score(rules(fire | {"by": "models"}), by_person)[1] == []
+    assert score(rules(fire | {"from_confidence": "0.8"}), by_model)[1] == []
+    assert score(rules(seen("fire") | {"any_of": ["person"]}), Facts(tags={"person": D("0.7")}))[0] == D(
+        "2.000"
+    )
+
+
+def test_words_are_found_in_pictures_and_notes_in_any_writing():
+    clinic = {"name": "clinic", "kind": "written", "words": ["HOSPITAL", "مستشفى"], "weight": "3"}
+    read = Facts(texts=(Written("Al-Ｈospital gate", True, 0, D("0.9")),))
+    noted = Facts(texts=(Written("قرب المستشفى", False),))
+    assert lines(score(rules(clinic), read)[1]) == ["clinic: 3.000 (read in it: HOSPITAL)"]
+    assert [(r.why, r.machine) for r in score(rules(clinic), noted)[1]] == [("noted: مستشفى", False)]
+    assert score(rules(clinic | {"where": "notes"}), read)[1] == []
+    assert score(rules(clinic | {"where": "pictures"}), noted)[1] == []
+    assert score(rules(clinic), Facts(texts=(Written("hospital", True, 0, D("0.1")),)))[1] == []
+
+
+def test_where_it_was_captured_is_in_a_box_or_near_enough():
+    bridge = {"name": "bridge", "kind": "place", "near": ["33.5", "36.3"], "km": "2", "weight": "2"}
+    here = Facts(places=(Place(D("33.51"), D("36.3"), established=True),))
+    assert lines(score(rules(bridge), here)[1]) == ["bridge: 2.000 (established 1.1 km away)"]
+    assert score(rules(bridge | {"km": "1"}), here)[1] == [] and score(rules(bridge), Facts())[1] == []
+    strait = {"name": "strait", "kind": "place", "box": ["-20", "170", "-10", "-170"], "weight": "1"}
+    for longitude, inside in (("175", True), ("-175", True), ("0", False)):
+        found = score(rules(strait), Facts(places=(Place(D("-15"), D(longitude), established=False),)))[1]
+        assert [r.why for r in found] == ["claimed inside the box"] * inside
+
+
+def test_a_source_and_a_span_of_days_count_as_they_are_stated():
+    heron = {"name": "heron", "kind": "from_source", "sources": ["S-01"], "weight": "1"}
+    assert score(rules(heron), Facts(source="S-01"))[0] == D("1.000")
+    assert score(rules(heron), Facts(source="S-02"))[1] == score(rules(heron), Facts())[1] == []
+    week = {"name": "week", "kind": "captured", "since": "2026-05-01", "until": "2026-05-07", "weight": "1"}
+    for day, inside in ((date(2026, 4, 30), 0), (date(2026, 5, 1), 1), (date(2026, 5, 7), 1), (None, 0)):
+        assert score(rules(week), Facts(captured_on=day))[0] == inside
+
+
+@pytest.mark.parametrize(
+    ("criterion", "words"),
+    [
+        ({"kind": "tracked", "any_of": ["truck"], "weight": "1", "seconds": -1}, "seconds is a whole number"),
+        ({"kind": "tracked", "any_of": ["tank"], "weight": "1"}, "'tank'"),
+        ({"kind": "tagged", "any_of": ["x"], "weight": "1", "by": "ghosts"}, "by is one of models, people"),
+        ({"kind": "written", "words": [], "weight": "1"}, "words is a list"),
+        ({"kind": "written", "words": ["x"], "weight": "1", "where": "sky"}, "where is one of"),
+        ({"kind": "from_source", "sources": "S-01", "weight": "1"}, "sources is a list"),
+        ({"kind": "place", "weight": "1"}, "either a box, or near and km"),
+        ({"kind": "place", "weight": "1", "near": ["91", "0"], "km": "1"}, "near is latitude and longitude"),
+        ({"kind": "place", "weight": "1", "near": ["1", "0"], "km": "0"}, "km is a number"),
+        ({"kind": "place", "weight": "1", "box": ["2", "0", "1", "1"]}, "box is south"),
+        ({"kind": "captured", "weight": "1"}, "since or until"),
+        ({"kind": "captured", "weight": "1", "since": "2026-5-1"}, "since is a day"),
+        ({"kind": "captured", "weight": "1", "since": "2026-05-02", "until": "2026-05-01"}, "lies after"),
+    ],
+)
+def test_every_new_kind_of_criterion_names_its_faults(criterion, words):
+    with pytest.raises(BadInput, match=words):
+        rules({"name": "x"} | criterion)
