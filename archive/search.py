@@ -140,7 +140,8 @@ def rebuild(case: Case | None = None) -> int:
 def faults(case: Case | None = None) -> Iterator[UUID]:
     """Items whose kept texts are not what they would be if made now."""
     for ids in _chunks(case):
-        kept, made = defaultdict(dict), defaultdict(dict)
+        kept: dict[UUID, dict[str, str]] = defaultdict(dict)
+        made: dict[UUID, dict[str, str]] = defaultdict(dict)
         for row in Words.objects.filter(item_id__in=ids):
             kept[row.item_id][row.origin] = row.text
         for row in _made(ids, {*_OWN, *_upper}):

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from archive.api import ITEM, ItemOut
 from archive.errors import Conflict
 from archive.models import Case, Item
-from triage import similar
+from triage import parts, similar
 from triage.models import Part
 
 PART = OpenApiParameter("part_id", OpenApiTypes.UUID, OpenApiParameter.PATH, description="Id of the part")
@@ -65,7 +65,7 @@ class PartOut(serializers.ModelSerializer):
 
     def get_waiting(self, part: Part) -> bool:
         """Whether a model has still to look at it."""
-        return similar.is_awaited(part)
+        return parts.is_awaited(part)
 
 
 class PartIn(serializers.Serializer):
@@ -110,7 +110,7 @@ class Similar(_OfItem):
             case = get_object_or_404(Case.objects.visible_to(request.user), code=said["case"])
         if "part" in said:
             part = get_object_or_404(Part, pk=said["part"], item=item)
-            vector = similar.vector_of_part(part)
+            vector = parts.vector_of_part(part)
             if vector is None:
                 raise Conflict(
                     part.trouble or "A model has still to look at this part: ask again in a moment."
@@ -143,7 +143,7 @@ class Parts(_OfItem):
         """The same part again is the same row. Follow `waiting`, then ask for what looks like it."""
         item, given = self.item(), PartIn(data=request.data)
         given.is_valid(raise_exception=True)
-        part = similar.look_for(item=item, **given.validated_data)
+        part = parts.look_for(item=item, **given.validated_data)
         return Response(PartOut(part).data, status=201)
 
 

@@ -1,9 +1,8 @@
-"""What looks like an item, a moment of it, or a part of it, among all that a person may see.
+"""What looks like an item, a moment of it, or a part of it (triage/parts.py), among all that a person may see.
 
-keep        a job after each analysis: new vectors go into the index; after a disposal they go out of it
-rebuild     the index made anew from the stored vectors; check: whether it holds them, and how many true neighbours it finds
-search      the items nearest to a vector, in the cases that this person sees; those cases are part of the question
-look_for    a box that a person drew: a job lets the confined model process make its vector
+keep         a job after each analysis: new vectors go into the index; take_out, after a disposal: they go out of it
+rebuild      the index made anew from the stored vectors; check: whether it holds them, and how many true neighbours it finds
+search_like  the items nearest to a vector, in the cases that this person sees; those cases are part of the question
 
 The index holds the vectors of one embedder, since those of two cannot be compared: of pictures and of the frames of videos,
 each for itself. A likeness is the cosine of the angle between two vectors, and no probability of anything.
@@ -12,7 +11,6 @@ each for itself. A likeness is the cosine of the angle between two vectors, and 
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
@@ -20,19 +18,15 @@ import numpy as np
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Max, Q, QuerySet
-from django.utils import timezone
 from django.utils.translation import gettext_noop
 from numpy.typing import NDArray
 
-from archive import access, jobs, search, vault
-from archive.errors import BadInput, Conflict
+from archive import access, jobs, search
+from archive.errors import Conflict
 from archive.jobs import job
 from archive.models import Case, Item, Job, User
 from triage import search_index
-from triage.analysers.base import Analyser
-from triage.models import Analysis, Part, PartVector, Vector
-from triage.pipeline import NOTHING_TO_DECODE, station
-from triage.runtimes.process import Cut, Work
+from triage.models import Analysis, Part, Vector
 from triage.search_index import Batch, Index
 
 # Which embedder's vectors are searched, where there are several: docs/triage.md says what was measured.
@@ -40,10 +34,6 @@ PREFERRED = ("mobilenet-v1-embedding", "mobilenet-v2-imagenet")
 CHUNK = 4096
 MOST = 200  # items of one answer
 TOGETHER = 500
-UNIT = Decimal("0.00001")
-LEAST_BOX = Decimal("0.01")  # of the frame's width and height
-
-Box = tuple[Decimal, Decimal, Decimal, Decimal]
 
 
 @dataclass(frozen=True)
@@ -151,10 +141,11 @@ def _batches(rows: QuerySet[Vector]) -> Iterator[Batch]:
 
 def _batch(rows: Sequence[tuple]) -> Batch:
     numbers = np.array([row[0] for row in rows], np.int64)
-    return Batch(numbers, [str(row[1]) for row in rows], _matrix([row[2] for row in rows]))
+    return Batch(numbers, [str(row[1]) for row in rows], matrix([row[2] for row in rows]))
 
 
-def _matrix(values: Sequence[bytes]) -> NDArray[np.float16]:
+def matrix(values: Sequence[bytes]) -> NDArray[np.float16]:
+    """Stored vectors, one each line."""
     return np.frombuffer(b"".join(bytes(v) for v in values), "<f2").reshape(len(values), -1)
 
 
@@ -229,11 +220,11 @@ def check(asked: int = 100) -> Checked | None:
     queries = dict(Vector.objects.filter(pk__in=picked).values_list("pk", "values"))
     recall = 1.0
     if queries:
-        matrix, cases = _matrix(list(queries.values())), set(held.cases)
-        true = search_index.exact(matrix, _batches(of.vectors), cases, 10)
+        asking, cases = matrix(list(queries.values())), set(held.cases)
+        true = search_index.exact(asking, _batches(of.vectors), cases, 10)
         found = [
             {hit.row for hit in held.search(query, cases=cases, count=10, values=_stored_values)}
-            for query in matrix
+            for query in asking
         ]
         recall = float(np.mean([len(f & set(t)) / len(t) for f, t in zip(found, true, strict=True)]))
     return Checked(
@@ -255,7 +246,7 @@ def _stored_values(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[
 def _numbered(found: Sequence[tuple]) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
     if not found:
         return np.empty(0, np.int64), np.empty((0, 0), np.float16)
-    return np.array([row[0] for row in found], np.int64), _matrix([row[1] for row in found])
+    return np.array([row[0] for row in found], np.int64), matrix([row[1] for row in found])
 
 
 # --- searching ----------------------------------------------------------------------------------------------------
@@ -325,7 +316,7 @@ def vector_of(item: Item, at_ms: int | None = None) -> NDArray[np.float16]:
         found = Vector.objects.get(pk=nearest[1]) if nearest else None
     if found is None:
         raise NothingToCompare(NO_VECTOR)
-    return _matrix([found.values])[0]
+    return matrix([found.values])[0]
 
 
 NO_INDEX = gettext_noop(
@@ -334,137 +325,3 @@ NO_INDEX = gettext_noop(
 NO_VECTOR = gettext_noop(
     "The model that compares pictures has not looked at this item, or saw nothing in it that it could compare."
 )
-OTHER_MODEL = gettext_noop(
-    "The model that the index is made with cannot be run here, so this part cannot be compared."
-)
-NOT_HELD = gettext_noop("Its bytes were disposed of, or cannot be decoded: there is nothing to look at.")
-
-
-# --- a part of a picture ------------------------------------------------------------------------------------------
-
-
-def look_for(*, item: Item, box: Sequence[float | str | Decimal], at_ms: int = 0) -> Part:
-    """A part of a picture, or of a moment of a video, that a model is asked to look at; the same part again is the same row.
-
-    `box`: x, y, width, height as shares of the frame. Raises BadInput for one that is none.
-    """
-    x, y, width, height = _box(box)
-    pictures = (Item.Kind.IMAGE, Item.Kind.VIDEO)
-    if item.disposed_at or item.kind not in pictures or item.condition in NOTHING_TO_DECODE:
-        raise BadInput("There is no picture here in which a part could be looked for.")
-    if item.kind == Item.Kind.IMAGE:
-        at_ms = 0
-    elif not 0 <= at_ms <= (item.duration_ms or 0) + 1000:
-        raise BadInput("This moment lies outside the video.")
-    with transaction.atomic(durable=True):
-        part, _ = Part.objects.get_or_create(
-            item=item,
-            at_ms=at_ms,
-            x=x,
-            y=y,
-            width=width,
-            height=height,
-            defaults={"asked_at": timezone.now()},
-        )
-        if vector_of_part(part) is None and not is_awaited(part):
-            Part.objects.filter(pk=part.pk).update(trouble="")
-            jobs.enqueue("triage.look_at_part", subject=item, payload={"part": str(part.pk)})
-    return part
-
-
-def is_awaited(part: Part) -> bool:
-    """Whether a model has still to look at it."""
-    waiting = Job.objects.filter(name="triage.look_at_part", item=part.item_id, payload__part=str(part.pk))
-    return waiting.filter(state__in=[Job.State.QUEUED, Job.State.RUNNING]).exists()
-
-
-def vector_of_part(part: Part) -> NDArray[np.float16] | None:
-    """What the index's embedder made of it; None while it has not looked."""
-    of = embedder()
-    row = (
-        of
-        and part.vectors.filter(
-            analyser=of.analyser, version=of.version, weights_sha256=of.weights_sha256
-        ).first()
-    )
-    return _matrix([row.values])[0] if row else None
-
-
-def _box(given: Sequence[float | str | Decimal]) -> Box:
-    try:
-        x, y, width, height = (Decimal(str(v)).quantize(UNIT) for v in given)
-        inside = 0 <= x <= x + width <= 1 and 0 <= y <= y + height <= 1
-    except (ArithmeticError, ValueError) as error:
-        raise BadInput(
-            "A box is four numbers: left, top, width and height, as shares of the picture."
-        ) from error
-    if not inside or width < LEAST_BOX or height < LEAST_BOX:
-        raise BadInput("The box lies outside the picture, or is too small to look at.")
-    return x, y, width, height
-
-
-@job("triage.look_at_part", queue="analyse", attempts=3, limit_s=600, batch=16)
-def look_at_parts(rows: list[Job]) -> None:
-    """Let the model process make the vectors of these parts. Each job is finished, or failed with its reason, by itself."""
-    asked = {row.payload["part"]: row for row in rows}
-    parts = {str(p.pk): p for p in Part.objects.filter(pk__in=list(asked)).select_related("item")}
-    works, of = [], embedder()
-    for key, row in asked.items():
-        part = parts.get(key)
-        if part is None:  # its item was disposed of
-            jobs.finish(row)
-        elif part.item.disposed_at is not None or of is None:
-            _end_part(row, part, NOT_HELD if of else NO_INDEX)
-        else:
-            works.append(_work(row, part))
-    if not (works and of):
-        return
-    with station as process:
-        embedders = {a.name: a for a in process.analysers if a.task == Analysis.Task.EMBED}
-        own = embedders.get(of.analyser)
-        if own is None or (own.version, _weights(own)) != (of.version, of.weights_sha256):
-            for work in works:
-                _end_part(work.key, parts[work.key.payload["part"]], OTHER_MODEL)
-            return
-        for outcome in process.look(works):
-            row = outcome.work.key
-            part = parts[row.payload["part"]]
-            if not outcome.looked and not outcome.undecodable:
-                jobs.fail(row, outcome.error or outcome.sentence)
-                continue
-            vectors = [
-                PartVector(
-                    part=part,
-                    analyser=one.analyser,
-                    version=embedders[one.analyser].version,
-                    weights_sha256=_weights(embedders[one.analyser]),
-                    values=vector.values,
-                )
-                for one in outcome.looked
-                for vector in one.vectors
-            ]
-            seen = any(vector.analyser == of.analyser for vector in vectors)
-            _end_part(row, part, "" if seen else outcome.sentence or NO_VECTOR, vectors)
-
-
-def _weights(analyser: Analyser) -> str:
-    return analyser.entry.sha256 if analyser.entry else ""
-
-
-def _end_part(row: Job, part: Part, trouble: str, vectors: Sequence[PartVector] = ()) -> None:
-    with transaction.atomic(durable=True):
-        PartVector.objects.bulk_create(vectors, ignore_conflicts=True)
-        Part.objects.filter(pk=part.pk).update(trouble=trouble)
-        jobs.finish(row)
-
-
-def _work(row: Job, part: Part) -> Work:
-    box = tuple(int(share / UNIT) for share in (part.x, part.y, part.width, part.height))
-    item = part.item
-    return Work(
-        row,
-        item.kind,
-        item.size,
-        lambda: vault.open(item.sha256),
-        cut=Cut(part.at_ms, (box[0], box[1], box[2], box[3])),
-    )

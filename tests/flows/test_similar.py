@@ -11,7 +11,7 @@ from archive import ingest, jobs
 from archive.custody import Actor
 from archive.models import Item
 from tests import cast
-from triage import pipeline, similar
+from triage import parts, pipeline, similar
 
 MODEL = "mobilenet-v1-embedding"
 MIRROR = Path(os.environ.get("MODEL_MIRROR", ""))
@@ -72,18 +72,18 @@ def test_a_box_is_cut_out_in_the_confined_process_and_finds_what_it_shows(ready)
     assert similar.check().sound and similar.check().recall == 1
 
     def nearest(part) -> str:
-        vector = similar.vector_of_part(part)
+        vector = parts.vector_of_part(part)
         matches = similar.search_like(vector, user=person, but=part.item)
         return next(name for name, item in items.items() if item.pk == matches[0].item)
 
-    parts = {
-        "stripes.jpg": similar.look_for(item=items["both.jpg"], box=(0, 0, 0.5, 1)),
-        "rings.jpg": similar.look_for(item=items["both.jpg"], box=(0.5, 0, 0.5, 1)),
+    drawn = {
+        "stripes.jpg": parts.look_for(item=items["both.jpg"], box=(0, 0, 0.5, 1)),
+        "rings.jpg": parts.look_for(item=items["both.jpg"], box=(0.5, 0, 0.5, 1)),
     }
-    moment = similar.look_for(item=items["clip.mp4"], box=(0, 0, 1, 1), at_ms=1000)
+    moment = parts.look_for(item=items["clip.mp4"], box=(0, 0, 1, 1), at_ms=1000)
     jobs.run_waiting("triage.look_at_part")
-    assert [nearest(part) for part in parts.values()] == list(parts)
+    assert [nearest(part) for part in drawn.values()] == list(drawn)
     frame = similar.vector_of(items["clip.mp4"], 1000).astype(float)
-    assert similar.vector_of_part(moment).astype(float) @ frame > 0.99, (
+    assert parts.vector_of_part(moment).astype(float) @ frame > 0.99, (
         "the same frame, whichever way it was reached"
     )

@@ -18,7 +18,7 @@ from archive.models import Item
 from archive.views import item as item_views
 from archive.views import present, suggestions, veil
 from archive.views.present import Card
-from triage import similar
+from triage import parts, similar
 from triage.models import Part
 from triage.similar import NothingToCompare
 
@@ -65,7 +65,7 @@ def page(request: HttpRequest, item_id: UUID) -> HttpResponse:
         "of": similar.embedder(),
     }
     try:
-        if part and similar.is_awaited(part):
+        if part and parts.is_awaited(part):
             context["waiting_url"] = reverse("similar-part-state", args=[found.pk, part.pk])
         else:
             context["alike"] = _alike(request, found, at_ms, part, within)
@@ -79,7 +79,7 @@ def _alike(
 ) -> list[Alike]:
     if part and part.trouble:
         raise NothingToCompare(part.trouble)
-    vector = similar.vector_of_part(part) if part else similar.vector_of(found, at_ms)
+    vector = parts.vector_of_part(part) if part else similar.vector_of(found, at_ms)
     if vector is None:  # the index went over to another embedder in this moment
         raise NothingToCompare(similar.NO_VECTOR)
     matches = similar.search_like(
@@ -107,7 +107,7 @@ def ask(request: HttpRequest, item_id: UUID) -> HttpResponse:
     asked = {"in": "case" if request.POST.get("in") == "case" else ""}
     try:
         if box:
-            part = similar.look_for(item=found, box=box.split(","), at_ms=at_ms or 0)
+            part = parts.look_for(item=found, box=box.split(","), at_ms=at_ms or 0)
             asked["part"] = str(part.pk)
         elif at_ms is not None:
             asked["at"] = str(at_ms)
@@ -123,7 +123,7 @@ def state(request: HttpRequest, item_id: UUID, part_id: UUID) -> HttpResponse:
     """Whether a model has looked at a part."""
     found = item_views.visible(request, item_id)
     part = get_object_or_404(Part, pk=part_id, item=found)
-    return JsonResponse({"waiting": similar.is_awaited(part)})
+    return JsonResponse({"waiting": parts.is_awaited(part)})
 
 
 def _part(request: HttpRequest, found: Item) -> Part | None:

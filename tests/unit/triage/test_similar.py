@@ -15,7 +15,7 @@ from archive.custody import Actor
 from archive.errors import BadInput
 from archive.models import Item, Job
 from tests import cast
-from triage import similar
+from triage import parts, similar
 from triage.models import Analysis, Part, ReadText, Vector
 from triage.results import Looked
 from triage.results import Vector as Found
@@ -142,7 +142,7 @@ def test_an_index_changed_behind_our_back_shows_nobody_what_they_may_not_see(sce
 
 def test_what_is_disposed_of_goes_out(scene):
     person, _, items = scene
-    part = similar.look_for(item=items["like"], box=(0, 0, "0.5", "0.5"))
+    part = parts.look_for(item=items["like"], box=(0, 0, "0.5", "0.5"))
     with transaction.atomic():
         custody.change(items["like"], event="item.disposed", actor=Actor.system(), disposed_at=timezone.now())
     assert like(person, items) == ["video", "unlike"], "at once, whatever the index still holds"
@@ -184,7 +184,11 @@ def test_before_any_model_has_looked_there_is_nothing_to_compare():
 def test_the_page_says_what_compared_and_shows_veiled_cards(scene):
     person, _, items = scene
     text = cast.browser(person).get(reverse("similar", args=[items["asked"].pk])).content.decode()
-    assert MODEL in text and "Machine suggestions, not findings" in text and "likeness <bdi dir=\"ltr\">0.98</bdi>" in text
+    assert (
+        MODEL in text
+        and "Machine suggestions, not findings" in text
+        and 'likeness <bdi dir="ltr">0.98</bdi>' in text
+    )
     assert items["twin"].code not in text
     narrowed = cast.browser(person).get(reverse("similar", args=[items["asked"].pk]), {"in": "case"})
     assert len(narrowed.context["alike"]) == 3
@@ -224,7 +228,7 @@ class Process:
 @pytest.fixture
 def process(monkeypatch):
     made = Process(direction(0, 0, 1, 0))
-    monkeypatch.setattr(similar, "station", contextlib.nullcontext(made))
+    monkeypatch.setattr(parts, "station", contextlib.nullcontext(made))
     return made
 
 
@@ -238,7 +242,7 @@ def test_a_drawn_box_is_looked_at_by_a_job_and_then_compared(scene, process):
     part = Part.objects.get()
     state = reverse("similar-part-state", args=[asked.pk, part.pk])
     assert state in page.content.decode() and browser.get(state).json() == {"waiting": True}
-    assert similar.look_for(item=asked, box=(0.1, 0.2, 0.3, 0.4)) == part
+    assert parts.look_for(item=asked, box=(0.1, 0.2, 0.3, 0.4)) == part
     assert Job.objects.filter(name="triage.look_at_part").count() == 1, "asked for once"
     jobs.run_waiting("triage.look_at_part")
     assert process.works[0].cut.box == (10_000, 20_000, 30_000, 40_000)
@@ -250,18 +254,18 @@ def test_a_drawn_box_is_looked_at_by_a_job_and_then_compared(scene, process):
 
 def test_a_part_that_no_model_can_look_at_says_why(scene, process):
     person, _, items = scene
-    part = similar.look_for(item=items["video"], box=(0, 0, 1, 1), at_ms=700)
+    part = parts.look_for(item=items["video"], box=(0, 0, 1, 1), at_ms=700)
     process.code = "cannot-decode"
     jobs.run_waiting("triage.look_at_part")
     part.refresh_from_db()
-    assert "could be decoded" in part.trouble and not similar.is_awaited(part)
+    assert "could be decoded" in part.trouble and not parts.is_awaited(part)
     address = reverse("similar", args=[items["video"].pk])
     assert "could be decoded" in cast.browser(person).get(address, {"part": str(part.pk)}).content.decode()
     process.analysers[0].version = 2
-    part = similar.look_for(item=items["video"], box=(0, 0, 1, 1), at_ms=700)
+    part = parts.look_for(item=items["video"], box=(0, 0, 1, 1), at_ms=700)
     jobs.run_waiting("triage.look_at_part")
     part.refresh_from_db()
-    assert part.trouble == similar.OTHER_MODEL
+    assert part.trouble == parts.OTHER_MODEL
 
 
 @pytest.mark.parametrize(
@@ -269,13 +273,13 @@ def test_a_part_that_no_model_can_look_at_says_why(scene, process):
 )
 def test_a_box_that_is_none_is_refused(scene, box):
     with pytest.raises(BadInput):
-        similar.look_for(item=scene[2]["asked"], box=box.split(","))
+        parts.look_for(item=scene[2]["asked"], box=box.split(","))
     assert not Part.objects.exists()
 
 
 def test_a_part_belongs_to_its_item(scene, process):
     person, _, items = scene
-    part = similar.look_for(item=items["like"], box=(0, 0, Decimal("0.5"), 1))
+    part = parts.look_for(item=items["like"], box=(0, 0, Decimal("0.5"), 1))
     browser = cast.browser(person)
     for route in ("similar-part-state", "api-part"):
         assert browser.get(reverse(route, args=[items["asked"].pk, part.pk])).status_code == 404
