@@ -230,7 +230,7 @@ def basis(version: Ranking | None) -> str:
 
 def made_words(version: Ranking) -> SafeString:
     """Which version of the order this is, when it was made and with the vectors of which models."""
-    names = format_html_join(_(", "), '<bdi dir="ltr">{}</bdi>', ((name,) for name in _compared_by(version)))
+    names = format_html_join(_(", "), '<bdi dir="ltr">{}</bdi>{}', _compared_by(version))
     rules = _("rules version %(n)s") % {"n": version.criteria} if version.criteria else _("built-in rules")
     if not version.rules["criteria"]:
         rules = _("no rules")
@@ -239,12 +239,14 @@ def made_words(version: Ranking) -> SafeString:
     return format_html("{}. {} {}.", made, _("Compared by:"), names) if names else format_html("{}.", made)
 
 
-def _compared_by(version: Ranking) -> list[str]:
+def _compared_by(version: Ranking) -> list[tuple[str, str]]:
     """The models whose vectors a version of the order was made with, each with the version of its embedder."""
     names = []
     for embedder, recipe in sorted(version.recipes.items()):
         made = Analysis.objects.filter(recipe=recipe).values("model", "version").order_by()[:1]
-        names += [f"{one['model']} {one['version']}" for one in made] or [embedder]
+        names += [(one["model"], " " + _("version %(n)s") % {"n": one["version"]}) for one in made] or [
+            (embedder, "")
+        ]
     return names
 
 
