@@ -38,11 +38,9 @@ def give(
         raise BadInput("This moment is not one of a video's. Nothing was saved.")
     part = None
     if box is not None:
-        from triage import (
-            similar,
-        )  # it brings an index of vectors with it, which workers that order do without
+        from triage import parts  # it brings an index of vectors with it: workers that order do without
 
-        part = similar.look_for(item=item, box=box, at_ms=at_ms or 0)
+        part = parts.look_for(item=item, box=box, at_ms=at_ms or 0)
     where = {"at_ms": at_ms} | {side: getattr(part, side) if part else None for side in SIDES}
     held = Example.objects.filter(question=question, ended_at=None)
     if held.filter(item=item, **where).exists():
