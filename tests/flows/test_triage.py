@@ -4,6 +4,7 @@ import importlib.util
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
@@ -11,7 +12,7 @@ from archive import custody, ingest, jobs
 from archive.errors import MediaError
 from archive.models import CustodyEvent, Item, Job
 from tests import cast
-from triage import pipeline, queue, registry, standing
+from triage import pipeline, queue, registry, standing, vectors
 from triage.models import Analysis, Detection, Standing
 from triage.runtimes.process import ModelProcess
 
@@ -202,7 +203,7 @@ def test_with_the_real_weights_the_order_is_theirs(models, case, reader, materia
     call_command("models", "pull", stdout=out)
     call_command("models", "verify", stdout=out)
     assert "yolo11n-int8-openvino: verified" in out.getvalue() and registry.notice() == ""
-    assert CustodyEvent.objects.filter(type="system.models_pulled").count() == 2
+    assert CustodyEvent.objects.filter(type="system.models_pulled").count() == 4
 
     assert pipeline.ask_again(case, actor=cast.signed_in(reader)) == 3
     run("triage.analyse")
@@ -213,7 +214,22 @@ def test_with_the_real_weights_the_order_is_theirs(models, case, reader, materia
     assert labels.count("person") == 4 and labels.count("bus") == 1
     reasons = {r["criterion"]: r["contribution"] for r in queue.stands(items["bus.jpg"]).reasons}
     assert reasons["People seen"] == "1.000" and reasons["Person and vehicle in one frame"] == "1.000"
-    assert Analysis.objects.filter(item=items["bus.jpg"]).count() == 4, "what was looked at before stays"
+    assert Analysis.objects.filter(item=items["bus.jpg"]).count() == 8, "what was looked at before stays"
+    (tag,) = current["mobilenet-v2-tags"].tags.all()
+    assert tag.label == "police van" and tag.at_ms == 0 and tag.until_ms is None
+    held = {seen.label: seen.most_at_once for seen in items["bus.jpg"].seen.all()}
+    assert held == {"person": 4, "bus": 1, "face": held["face"], "police van": 0}
+    numbers, blocks = vectors.of_case(case)
+    assert sorted(numbers) == sorted(items[n].number for n in ("bus.jpg", "photo.jpg", "clip.mp4"))
+    assert {name: block.shape for name, block in blocks.items()} == {
+        "mobilenet-v1": (3, 1024),
+        "mobilenet-v2": (3, 1280),
+        "yolo11n": (3, 256),
+    }
+    times, frames = vectors.of_item(items["clip.mp4"])["mobilenet-v1"]
+    mean = frames.mean(axis=0) / np.linalg.norm(frames.mean(axis=0))
+    row = list(numbers).index(items["clip.mp4"].number)
+    assert len(times) > 1 and blocks["mobilenet-v1"][row] == pytest.approx(mean, abs=1e-3)
     assert pipeline.ask_again(case, actor=cast.signed_in(reader)) == 0
     assert list(pipeline.faults(case)) == []
 

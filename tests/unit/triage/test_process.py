@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from archive.errors import Damaged, ModelUnavailable
 from tests import cast
 from triage import analysers, registry
-from triage.analysers.base import plan
+from triage.analysers.base import Analyser, Task, plan
 from triage.runtimes.decode import Sampling
 from triage.runtimes.process import FAILURES, SENTENCES, Limits, ModelProcess, Work, checked
 
@@ -112,6 +113,68 @@ def test_numbers_become_exact_shares():
         "0.9421",
         ["0.12345", "0.00000", "0.50000", "1.00000"],
     )
+
+
+class Embedder(Analyser):
+    """Gives vectors of two numbers."""
+
+    name, version, task, built_in, width = "two", 1, Task.EMBED, "nothing", 2
+    thresholds = {}
+
+
+class Tagger(Analyser):
+    """Gives tags."""
+
+    name, version, task, built_in, classes = "tagger", 1, Task.CLASSIFY, "nothing", ("fire", "smoke")
+    thresholds = {}
+
+
+def halves(*numbers: float) -> bytes:
+    return struct.pack(f"<{len(numbers)}e", *numbers)
+
+
+def test_vectors_are_cut_to_their_width_and_a_video_gets_the_mean_of_its_frames():
+    said = {"at_ms": [0, 40, 90], "vectors": [[0, 0], [0, 2]], "strides": [2]}
+    (looked,) = checked(said, halves(1, 0, 0, 1), [Embedder()], "video")
+    assert looked.at_ms == (0, 90)
+    assert [(v.at_ms, v.whole) for v in looked.vectors] == [(0, False), (90, False), (0, True)]
+    assert struct.unpack("<2e", looked.vectors[2].values) == pytest.approx((0.7071, 0.7071), abs=1e-3)
+    (picture,) = checked({"at_ms": [0], "vectors": [[0, 0]]}, halves(0.6, 0.8), [Embedder()], "image")
+    assert [(v.at_ms, v.whole) for v in picture.vectors] == [(0, True)]
+
+
+@pytest.mark.parametrize(
+    ("said", "body"),
+    [
+        ({"vectors": [[0, 0]]}, halves(1, 0, 0)),
+        ({"vectors": [[0, 0]]}, halves(1)),
+        ({"vectors": [[0, 0]]}, halves(3, 4)),
+        ({"vectors": [[0, 0]]}, halves(float("nan"), 1)),
+        ({"vectors": [[0, 0], [0, 0]]}, halves(1, 0, 1, 0)),
+        ({"vectors": [[1, 0]]}, halves(1, 0)),
+        ({"vectors": [[2, 0]]}, halves(1, 0)),
+        ({"vectors": []}, halves(1, 0)),
+        ({"tags": [[1, 0, 2, 1]]}, b""),
+        ({"tags": [[1, 0, 0, 10_001]]}, b""),
+        ({"tags": [[1, 7, 0, 1]]}, b""),
+        ({"spans": [[1, 50, 10, 0, 1]]}, b""),
+        ({"words": [[1, 0, 5, 1, 0, 0, 1, 1]]}, b""),
+        ({"words": [[1, 0, "a", 1, 0, 0, 0, 1]]}, b""),
+        ({"strides": [0, 1]}, b""),
+        ({"strides": [1]}, b""),
+    ],
+    ids=str,
+)
+def test_vectors_tags_and_words_that_cannot_be_are_refused(said, body):
+    with pytest.raises((ValueError, IndexError)):
+        checked({"at_ms": [0], **said}, body, [Embedder(), Tagger()], "image")
+
+
+def test_words_are_plain_text_and_a_span_has_its_end():
+    said = {"at_ms": [0], "words": [[0, 0, "a\x00\u202eb", 1, 0, 0, 1, 1]], "spans": [[0, 10, 90, 1, 5000]]}
+    (looked,) = checked(said, b"", [Tagger()], "video")
+    assert "\x00" not in looked.words[0].text
+    assert [(t.at_ms, t.until_ms, t.label) for t in looked.tags] == [(10, 90, "smoke")]
 
 
 def test_every_code_has_a_sentence_for_people():
