@@ -230,7 +230,7 @@ def test_a_source_and_a_span_of_days_count_as_they_are_stated():
     ("criterion", "words"),
     [
         ({"kind": "tracked", "any_of": ["truck"], "weight": "1", "seconds": -1}, "seconds is a whole number"),
-        ({"kind": "tracked", "any_of": ["tank"], "weight": "1"}, "'tank'"),
+        ({"kind": "tracked", "any_of": ["leviathan"], "weight": "1"}, "'leviathan'"),
         ({"kind": "tagged", "any_of": ["x"], "weight": "1", "by": "ghosts"}, "by is one of models, people"),
         ({"kind": "written", "words": [], "weight": "1"}, "words is a list"),
         ({"kind": "written", "words": ["x"], "weight": "1", "where": "sky"}, "where is one of"),
