@@ -31,7 +31,7 @@ from triage import examples, pipeline, questions, rules
 from triage.models import Alert, Part, Telling
 
 # Who may do what is one table, whatever the database.
-pytestmark = [pytest.mark.django_db, pytest.mark.embedded]
+pytestmark = [pytest.mark.django_db, pytest.mark.embedded, pytest.mark.slow]
 
 # --- who ----------------------------------------------------------------------------------------------------------
 
@@ -417,9 +417,7 @@ def _told(case, item, actor) -> dict[str, uuid.UUID]:
     now = timezone.now()
     digest = Telling.objects.create(subscription=one, channel="app", prepared_at=now, told_at=now)
     Alert.objects.create(subscription=one, item=item, at=now, score="2.000", shown_in=digest)
-    place = alerts.allow(
-        actor=actor, kind="webhook", name="Desk", address="https://hooks.example.org/"
-    )
+    place = alerts.allow(actor=actor, kind="webhook", name="Desk", address="https://hooks.example.org/")
     return {"subscription": one.pk, "digest": digest.pk, "destination": place.pk}
 
 

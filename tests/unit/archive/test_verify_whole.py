@@ -48,6 +48,7 @@ def ranges(monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_several_processes_find_what_one_finds(ranges):
     one, many = verify(jobs=1), verify(jobs=3)
     assert one.answer == many.answer == "good", many

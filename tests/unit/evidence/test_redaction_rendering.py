@@ -30,6 +30,8 @@ from evidence.redaction import rendering
 from evidence.redaction.inside import covering
 from tests.browser.product import folder_from
 
+pytestmark = pytest.mark.slow
+
 MS = covering.MS
 GROW = covering.Grow(15, 16, 16, 0)
 

@@ -55,6 +55,7 @@ def test_weights_that_are_not_the_pinned_file_are_never_unpickled(runtime, tmp_p
     assert trace.exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_the_pinned_hash_runs(runtime):
     from ultralytics import YOLO
 

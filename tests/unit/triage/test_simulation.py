@@ -13,6 +13,8 @@ from triage import simulation
 from triage.learning import joined
 from triage.management import peers, simulating
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def told():
