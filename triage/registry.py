@@ -316,6 +316,7 @@ def verified_copy(entry: ModelEntry, source: Path, target: Path) -> None:
     target.mkdir(mode=0o700)
     try:
         for file in entry.files:
+            (target / file.name).parent.mkdir(parents=True, exist_ok=True)  # a SavedModel has folders in it
             with (source / file.name).open("rb") as stream, (target / file.name).open("xb") as out:
                 size, digest = _digest(stream, file.size, out)
             if (size, digest) != (file.size, file.sha256):
@@ -373,9 +374,11 @@ def _install(
                 + (f", or mend the mirror ({file.mirror})." if mirror else ", or set MODEL_MIRROR.")
             )
         os.chmod(temporary, 0o444)
-        os.rename(temporary, home / file.name)
+        place = home / file.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(temporary, place)
         temporary = ""
-        for path in (home, root):
+        for path in dict.fromkeys((place.parent, home, root)):
             handle = os.open(path, os.O_RDONLY)
             try:
                 os.fsync(handle)

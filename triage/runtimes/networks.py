@@ -85,8 +85,10 @@ def unrounded(output: Any) -> Any:
 
 def pooled(entry: ModelEntry, raw: NDArray[Any]) -> Numbers:
     """One number for each channel of a hidden layer: the mean over the area, or the greatest where the entry says so."""
-    if raw.ndim == 4:
-        raw = (np.max if entry.vector and entry.vector.greatest else np.mean)(raw, axis=(2, 3))
+    of = entry.vector
+    if raw.ndim == 4 and of:
+        area = (2, 3) if raw.shape[1] == of.width else (1, 2)  # colours first, or last
+        raw = (np.max if of.greatest else np.mean)(raw, axis=area)
     return np.array(raw[0], np.float32)
 
 
