@@ -3,8 +3,8 @@
     numbers, blocks = of_case(case)        # item numbers, and {embedder: float32 matrix} with a row for each of them
     of_item(item)                          # {embedder: (times in ms, float32 matrix)}, frame by frame
 
-Of each embedder the vectors of one recipe are given, the one that ran last in the case: those of different recipes are
-never compared. An item's row is its picture's vector, or for a video the mean of its frames', of length 1.
+Of each embedder the vectors of one recipe are given, the one that most items have: those of different recipes are never
+compared. An item's row is its picture's vector, or for a video the mean of its frames', of length 1.
 """
 
 from collections import defaultdict
@@ -12,7 +12,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 import numpy as np
-from django.db.models import Max
+from django.db.models import Count, Max
 from numpy.typing import NDArray
 
 from archive.models import Case, Item
@@ -24,15 +24,17 @@ CHUNK = 5000
 
 
 def recipes(case: Case) -> dict[str, str]:
-    """By embedder, the recipe of the newest vectors in the case."""
+    """By embedder, the recipe that most items of the case have; of equals the newest.
+
+    So a newer model takes over once it has looked at as many items as the one before, not with its first.
+    """
     rows = (
         Analysis.objects.filter(item__case=case, task=Analysis.Task.EMBED)
         .order_by()
         .values_list("analyser", "recipe")
-        .annotate(last=Max("finished_at"))
+        .annotate(items=Count("pk"), last=Max("finished_at"))
     )
-    newest = sorted(rows, key=lambda row: row[2])
-    return {analyser: recipe for analyser, recipe, _ in newest}
+    return {analyser: recipe for analyser, recipe, *_ in sorted(rows, key=lambda row: row[2:])}
 
 
 def of_case(case: Case, among: dict[str, str] | None = None) -> tuple[Numbers, dict[str, Matrix]]:

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from archive.custody.log import recording
 from tests import cast
 from tests.unit.triage import looked
 from triage import results, vectors
+from triage.models import Vector
 
 pytestmark = pytest.mark.django_db
 
@@ -29,24 +31,34 @@ def test_rows_are_the_items_in_order_of_their_numbers(case):
     assert list(times) == [0] and frames.shape == (1, 2)
 
 
-def test_vectors_of_two_recipes_never_meet(case):
+def embedded(item, vector, *, embedder: str = looked.EMBEDDER, recipe: str = "") -> None:
+    """A further embedder, or another recipe of one, has looked at the item."""
+    analysis = looked._analysis(item, "embed", embedder, recipe or embedder)
+    with recording():
+        analysis.save(force_insert=True)
+    Vector.objects.create(analysis=analysis, at_ms=0, values=np.array(vector, "<f2").tobytes(), whole=True)
+
+
+def test_vectors_of_two_recipes_never_meet_and_the_newer_takes_over_when_it_has_seen_all(case):
     made = looked.items(case, 3)
     for item in made:
         looked.at(item, np.array([1.0, 0]))
-    looked.at(made[0], np.array([0, 1.0]), recipe="newer")
-    numbers, blocks = vectors.of_case(case)
-    assert list(numbers) == [1] and blocks[looked.EMBEDDER].tolist() == [[0, 1]]
+    for count, item in enumerate(made, 1):
+        embedded(item, [0, 1], recipe="newer")
+        numbers, blocks = vectors.of_case(case)
+        row = [0, 1] if count == 3 else [1, 0]
+        assert list(numbers) == [1, 2, 3] and blocks[looked.EMBEDDER].tolist() == [row] * 3
 
 
 def test_an_embedder_that_saw_few_items_gives_way_to_the_items(case):
     made = looked.items(case, 4)
     for item in made:
         looked.at(item, np.array([1.0, 0]))
-    looked.at(made[3], np.array([1.0, 0, 0]), embedder="other")
+    embedded(made[3], [1, 0, 0], embedder="other")
     numbers, blocks = vectors.of_case(case)
     assert list(numbers) == [1, 2, 3, 4] and list(blocks) == [looked.EMBEDDER]
     for item in made[1:3]:
-        looked.at(item, np.array([0, 1.0, 0]), embedder="other")
+        embedded(item, [0, 1, 0], embedder="other")
     numbers, blocks = vectors.of_case(case)
     assert list(numbers) == [2, 3, 4] and blocks["other"].shape == (3, 3)
 
