@@ -8,7 +8,7 @@ picture of each frame, averaged out of the decoder's own planes, so that no whol
 from typing import Any
 
 SMALL = (64, 36)  # width and height of the picture that is compared
-THINNED = 256  # samples across that it is averaged from
+THINNED = 128  # samples across that it is averaged from
 LEAST_MS = 500  # a shot is no shorter: lightning and flashes are no cuts
 Small = Any  # numpy array, 36 x 64 x 3, BGR, 8 bit
 
