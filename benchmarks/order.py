@@ -125,10 +125,12 @@ def prepare() -> tuple:
 
 def fill(case: object, count: int) -> np.ndarray:
     """Items with vectors, one in ten of the kind that is looked for; says which."""
-    from django.db import connection
+    from django.db import connection, transaction
 
+    from archive.custody.log import recording
     from tests.unit.triage import looked
     from triage import standing
+    from triage.models import Analysis, Vector
 
     rng = np.random.default_rng(0)
     relevant = rng.random(count) < 0.1
@@ -136,9 +138,17 @@ def fill(case: object, count: int) -> np.ndarray:
     for start in range(0, count, CHUNK):
         made = looked.items(case, min(CHUNK, count - start))
         kinds = relevant[start : start + CHUNK].astype(int)
+        analyses = [looked._analysis(item, "detect", "yolo", "yolo") for item in made]
+        vectors = []
         for name, width in WIDTHS.items():
-            vectors = middle[name][kinds] + rng.normal(size=(len(made), width))
-            looked._looked(zip(made, vectors, strict=True), name, name)
+            numbers = middle[name][kinds] + rng.normal(size=(len(made), width))
+            numbers = (numbers / np.linalg.norm(numbers, axis=1, keepdims=True)).astype("<f2")
+            for item, row in zip(made, numbers, strict=True):
+                analyses.append(looked._analysis(item, "embed", name, name))
+                vectors.append(Vector(analysis=analyses[-1], at_ms=0, values=row.tobytes(), whole=True))
+        with recording(), transaction.atomic():
+            Analysis.objects.bulk_create(analyses)
+            Vector.objects.bulk_create(vectors)
     standing.rebuild(case)
     if connection.vendor == "sqlite":
         connection.cursor().execute("ANALYZE")
