@@ -49,7 +49,9 @@ def analysis(item: Item, looked: Looked, task: str = "detect") -> Analysis:
 def video():
     """Two shots of 30 s: three cars after each other in the first, one that goes on through both; a fall; a stray cat."""
     item = cast.item(cast.case())
-    custody.change(item, event="item.examined", actor=Actor.system("worker"), kind="video", duration_ms=60_000)
+    custody.change(
+        item, event="item.examined", actor=Actor.system("worker"), kind="video", duration_ms=60_000
+    )
     times = tuple(range(0, 60_000, 500))
     cars = [
         found(at, 0.1 + 0.3 * n) for n in range(3) for at in range(12_000 + 9000 * n, 18_000 + 9000 * n, 500)
