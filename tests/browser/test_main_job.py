@@ -146,7 +146,7 @@ def test_the_queue_states_its_order_and_which_models_looked(product, page):
     page.goto(f"/cases/{CODE}/review/")
     scores = [float(s) for s in page.locator("tr:not(:has(.lot)) .scored .chip").all_inner_texts()]
     assert len(scores) > 1 and scores == sorted(scores, reverse=True)
-    expect(page.locator(".page-head")).to_contain_text("A low score hides nothing")
+    expect(page.locator(".sentences")).to_contain_text("A low score hides nothing")
     expect(page.locator(".queue-table tbody tr")).to_have_count(len(items(product)))
     notice = page.locator("#main > .sentence.warn")
     if product.has_weights:
