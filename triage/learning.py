@@ -19,7 +19,7 @@ Kernel = Callable[[Floats, Floats], NDArray[np.float32]]
 PENALTY = 0.1  # 1/C of the logistic regression, C = 10
 WIDTH = 0.5  # of the kernel, see likeness()
 FOLDS = 5
-ANCHORS = 1000  # decisions that the model is expressed by; the cost of a refit grows with its square
+ANCHORS = 300  # decisions that the model is expressed by; the cost of a refit grows with its square
 BLOCK = 8192  # rows at a time where a whole matrix would be large
 PANEL = 8  # others at a time: fewer are filled up with nothing, so that the product is always the same
 
@@ -167,17 +167,16 @@ class Model:
     shares: Floats
     intercept: float
 
-    def scores(self, likenesses: Floats, columns: Sequence[int] | None = None) -> Floats:
-        """Log-odds for rows of likenesses to the anchors (N x m, or those `columns` of it), uncalibrated.
+    def scores(self, likenesses: Sequence[Floats]) -> Floats:
+        """Log-odds, uncalibrated. `likenesses`: for each anchor, those of all items to it.
 
-        Summed anchor by anchor: how the matrix lies in memory changes no digit.
+        Summed anchor by anchor, so that how they lie in memory changes no digit.
         """
-        columns = range(len(self.shares)) if columns is None else columns
-        found = np.full(len(likenesses), self.intercept)
-        for at in range(0, len(likenesses), BLOCK):
+        found = np.full(len(likenesses[0]), self.intercept)
+        for at in range(0, len(found), BLOCK):
             part = found[at : at + BLOCK]
-            for column, share in zip(columns, self.shares, strict=True):
-                part += likenesses[at : at + BLOCK, column] * share
+            for column, share in zip(likenesses, self.shares, strict=True):
+                part += column[at : at + BLOCK] * share
         return found
 
 
@@ -225,8 +224,7 @@ class Ranker:
     def __init__(self, features: NDArray[np.float32], *, kernel: Kernel = likeness) -> None:
         self.features, self.kernel = features, kernel
         self.labels: dict[int, bool] = {}
-        self._columns: dict[int, int] = {}  # item -> column
-        self._like = np.empty((len(features), 0), np.float32)
+        self._columns: dict[int, NDArray[np.float32]] = {}  # item -> likenesses of all items to it
         self._anchors: list[int] = []
         self.model: Model | None = None
         self.calibration: Calibration | None = None
@@ -274,9 +272,9 @@ class Ranker:
     def scores(self) -> Floats | None:
         """A score for each item of the pool: log-odds (uncalibrated), likeness to the examples, or None for neither."""
         if self.model:
-            return self.model.scores(self._like, [self._columns[place] for place in self._anchors])
+            return self.model.scores([self._columns[place] for place in self._anchors])
         if self.start is Start.EXAMPLES:
-            return self._like[:, [self._columns[place] for place in self._anchors]].max(axis=1)
+            return np.maximum.reduce([self._columns[place] for place in self._anchors])
         return None
 
     def chances(self) -> Floats | None:
@@ -326,24 +324,16 @@ class Ranker:
             self._add(new)
 
     def _add(self, places: Sequence[int]) -> None:
-        if len(self._columns) + len(places) > 2 * ANCHORS:  # drop the columns that are anchors no more
-            kept = [place for place in self._anchors if place in self._columns]
-            self._like = np.asfortranarray(self._like[:, [self._columns[place] for place in kept]])
-            self._columns = {place: column for column, place in enumerate(kept)}
-        have, need = len(self._columns), len(self._columns) + len(places)
-        if need > self._like.shape[1]:
-            wider = np.empty(
-                (len(self.features), max(need, min(2 * have, 2 * ANCHORS))), np.float32, order="F"
-            )
-            wider[:, :have] = self._like[:, :have]
-            self._like = wider
-        self._like[:, have:need] = self.kernel(self.features, self.features[list(places)])
-        self._columns.update(zip(places, range(have, need), strict=True))
+        if len(self._columns) + len(places) > ANCHORS + ANCHORS // 4:  # drop those that are anchors no more
+            self._columns = {p: self._columns[p] for p in self._anchors if p in self._columns}
+        for at in range(0, len(places), PANEL):
+            some = list(places[at : at + PANEL])
+            found = self.kernel(self.features, self.features[some])
+            self._columns.update({place: found[:, i].copy() for i, place in enumerate(some)})
 
     def _likenesses(self, places: Places) -> NDArray[np.float32]:
         """Likenesses of these items to the anchors."""
-        columns = [self._columns[place] for place in self._anchors]
-        return np.ascontiguousarray(self._like[np.ix_(places, np.array(columns, np.intp))])
+        return np.array([self._columns[anchor][places] for anchor in self._anchors], np.float32).T.copy()
 
 
 def speaking(
@@ -356,7 +346,7 @@ def speaking(
     parts, wanted = likenesses, True
     if model is not None:
         parts = likenesses * model.shares
-        wanted = bool(model.scores(likenesses[None])[0] > 0)
+        wanted = bool(model.scores(likenesses[:, None])[0] > 0)
     found = [(i, float(part)) for i, part in enumerate(parts) if labels[i] == wanted and (part > 0) == wanted]
     return sorted(found, key=lambda one: -abs(one[1]))[:most]
 
@@ -383,5 +373,5 @@ def _held_out(likenesses: Floats, anchors: Places, labels: Floats) -> Floats | N
         inside = np.searchsorted(rows, anchors[keep])
         model = fit(likenesses[np.ix_(rows, keep)], inside, labels[rows])
         held = np.flatnonzero(fold == out)
-        scores[held] = model.scores(likenesses[np.ix_(held, keep)])
+        scores[held] = model.scores(likenesses[np.ix_(held, keep)].T)
     return scores
