@@ -1,7 +1,7 @@
 """Pictures as vectors, for ranking and for similarity. One network gives one block; blocks are never mixed here.
 
 For folders of files that a replayed review orders (triage.simulation); an archive's items get their vectors from the
-same networks in the pipeline, brought to length 1 (triage.vectors). The vector is a registered layer's mean (for a
+same networks in the pipeline, brought to length 1 (triage.pool). The vector is a registered layer's mean (for a
 detector: its greatest value) over the picture's area, as 32-bit floats. It is kept by the picture's SHA-256 under the
 embedder's recipe (name, version, hash of the weights): the same bytes are looked at once.
 """

@@ -4,7 +4,6 @@ import importlib.util
 import io
 from pathlib import Path
 
-import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
@@ -12,8 +11,8 @@ from archive import custody, ingest, jobs
 from archive.errors import MediaError
 from archive.models import CustodyEvent, Item, Job
 from tests import cast
-from triage import pipeline, queue, registry, standing, vectors
-from triage.models import Analysis, Detection, Standing
+from triage import pipeline, queue, registry, standing
+from triage.models import Analysis, Detection, Standing, Vector
 from triage.runtimes.process import ModelProcess
 
 pytestmark = pytest.mark.django_db
@@ -54,6 +53,10 @@ def take_in(case, folder: Path) -> dict[str, Item]:
         ingest.acquire_file(case=case, actor=custody.Actor.operator(), found=found, tool="test")
     run("archive.examine")
     return {item.file_name: item for item in Item.objects.filter(case=case)}
+
+
+def current_of(item: Item) -> dict[str, Analysis]:
+    return standing.current_analyses([item.pk])[item.pk]
 
 
 def run(name: str) -> None:
@@ -207,7 +210,7 @@ def test_with_the_real_weights_the_order_is_theirs(models, case, reader, materia
 
     assert pipeline.ask_again(case, actor=cast.signed_in(reader)) == 3
     run("triage.analyse")
-    current = standing.current_analyses([items["bus.jpg"].pk])[items["bus.jpg"].pk]
+    current = current_of(items["bus.jpg"])
     assert current["detect"].model == "yolo11n-int8-openvino"
     assert current["detect"].weights_sha256 == registry.models()["yolo11n-int8-openvino"].sha256
     labels = [d.label for d in current["detect"].detections.all()]
@@ -219,17 +222,12 @@ def test_with_the_real_weights_the_order_is_theirs(models, case, reader, materia
     assert tag.label == "police van" and tag.at_ms == 0 and tag.until_ms is None
     held = {seen.label: seen.most_at_once for seen in items["bus.jpg"].seen.all()}
     assert held == {"person": 4, "bus": 1, "face": held["face"], "police van": 0}
-    numbers, blocks = vectors.of_case(case)
-    assert sorted(numbers) == sorted(items[n].number for n in ("bus.jpg", "photo.jpg", "clip.mp4"))
-    assert {name: block.shape for name, block in blocks.items()} == {
-        "mobilenet-v1": (3, 1024),
-        "mobilenet-v2": (3, 1280),
-        "yolo11n": (3, 256),
-    }
-    times, frames = vectors.of_item(items["clip.mp4"])["mobilenet-v1"]
-    mean = frames.mean(axis=0) / np.linalg.norm(frames.mean(axis=0))
-    row = list(numbers).index(items["clip.mp4"].number)
-    assert len(times) > 1 and blocks["mobilenet-v1"][row] == pytest.approx(mean, abs=1e-3)
+    whole = Vector.objects.filter(analysis__item__case=case, whole=True)
+    widths = {"mobilenet-v1": 1024, "mobilenet-v2": 1280, "yolo11n": 256}
+    assert {(v.analysis.analyser, len(v.values) // 2) for v in whole} == set(widths.items())
+    assert whole.count() == 3 * len(widths), "a picture's one, and the mean of a video's frames"
+    clip = current_of(items["clip.mp4"])["mobilenet-v1"].vectors
+    assert clip.filter(whole=False).count() > 1 and clip.filter(whole=True).count() == 1
     assert pipeline.ask_again(case, actor=cast.signed_in(reader)) == 0
     assert list(pipeline.faults(case)) == []
 

@@ -1,5 +1,6 @@
 """The model process: what it does to itself stays with the item it was on, and nothing it says is believed."""
 
+import hashlib
 import io
 import json
 import struct
@@ -10,7 +11,7 @@ import pytest
 
 from archive.errors import Damaged, ModelUnavailable
 from tests import cast
-from triage import analysers, registry
+from triage import analysers, registry, results
 from triage.analysers.base import Analyser, Task, plan
 from triage.runtimes.decode import Sampling
 from triage.runtimes.process import FAILURES, SENTENCES, Limits, ModelProcess, Work, checked
@@ -175,6 +176,16 @@ def test_words_are_plain_text_and_a_span_has_its_end():
     (looked,) = checked(said, b"", [Tagger()], "video")
     assert "\x00" not in looked.words[0].text
     assert [(t.at_ms, t.until_ms, t.label) for t in looked.tags] == [(10, 90, "smoke")]
+
+
+def test_the_hash_of_detections_alone_is_as_it_was():
+    """Guards promise: results that were recorded before there were tags and vectors still verify."""
+    assert results.Looked("yolo", (0,)).canonical == b"[]"
+    found = results.Found(5, "person", results.SCORE_STEP, (results.BOX_STEP,) * 4)
+    told = b'[{"at_ms":5,"box":["0.00001","0.00001","0.00001","0.00001"],"label":"person","score":"0.0001"}]'
+    assert results.result_sha256([found]) == hashlib.sha256(told).hexdigest()
+    tagged = results.Looked("t", (0,), tags=(results.Tag(0, "fire", results.SCORE_STEP, 90),))
+    assert tagged.canonical == b'[{"at_ms":0,"label":"fire","score":"0.0001","until_ms":90}]'
 
 
 def test_every_code_has_a_sentence_for_people():
