@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from django.utils import translation
 
-from triage import scoring, wording
+from triage import scoring, versions, wording
 
 
 def plain(line) -> str:
@@ -39,7 +39,8 @@ def test_every_built_in_reason_is_said_in_arabic():
         for line in reasons():
             assert line["criterion"] not in plain(line), "the name of a built-in criterion is not translated"
         assert "of 100" not in plain(next(r for r in reasons() if "of 100" in r["why"]))
-    assert {c["name"] for c in scoring.DEFAULT_RULES["criteria"]} == set(wording.BUILT_IN)
+    own = {versions.LEARNED, versions.WAITED, versions.NO_MODEL}
+    assert {c["name"] for c in scoring.DEFAULT_RULES["criteria"]} | own == set(wording.BUILT_IN)
 
 
 def test_names_and_words_of_analysts_stay_as_they_are_and_cannot_be_markup():
