@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 Places = NDArray[np.intp]
-Kernel = Callable[[Floats, Floats], NDArray[np.float32]]
+Kernel = Callable[
+    [Floats, Floats, Floats | None], NDArray[np.float32]
+]  # features, others, squares of the features
 
 PENALTY = 0.1  # 1/C of the logistic regression, C = 10
 WIDTH = 0.5  # of the kernel, see likeness()
@@ -94,27 +96,34 @@ def joined(blocks: Mapping[str, Floats]) -> NDArray[np.float32]:
     return found
 
 
-def likeness(features: Floats, others: Floats) -> NDArray[np.float32]:
+def squares(features: Floats) -> NDArray[np.float32]:
+    """The squared length of each row."""
+    return np.asarray(np.einsum("ij,ij->i", features, features), np.float32)
+
+
+def likeness(features: Floats, others: Floats, squared: Floats | None = None) -> NDArray[np.float32]:
     """The kernel: exp(-|x - y|^2 / 2) for rows x of `features` (N x d) and y of `others` (m x d); N x m, 1 for the same.
 
     The rows of `joined` have length 1, and those of unlike items stand about at right angles, so their squared
     distance is about 2 whatever the data: the width of the kernel is that distance and is not fitted to anything.
     A value does not depend on which others are asked for with it: they go through the same product, some at a time.
+    `squared` (`squares` of the features) spares a walk over all of them.
     """
     found = np.empty((len(features), len(others)), np.float32, order="F")
     panel = np.zeros((PANEL, features.shape[1]), np.float32)
+    squared = squares(features) if squared is None else squared
     for left in range(0, len(others), PANEL):
         some = others[left : left + PANEL]
         panel[: len(some)], panel[len(some) :] = some, 0
-        own = np.einsum("ij,ij->i", panel, panel)
-        for at in range(0, len(features), BLOCK):
-            rows = features[at : at + BLOCK]
-            squared = np.einsum("ij,ij->i", rows, rows)[:, None] + own - 2 * (rows @ panel.T)
-            found[at : at + BLOCK, left : left + len(some)] = np.exp(squared * -WIDTH)[:, : len(some)]
+        away = features @ panel.T
+        away *= -2
+        away += squared[:, None]
+        away += squares(panel)
+        found[:, left : left + len(some)] = np.exp(away * -WIDTH)[:, : len(some)]
     return found
 
 
-def inner(features: Floats, others: Floats) -> NDArray[np.float32]:
+def inner(features: Floats, others: Floats, squared: Floats | None = None) -> NDArray[np.float32]:
     """The linear kernel, for comparison: with it the model is plain logistic regression."""
     return np.asarray(features @ others.T, np.float32)
 
@@ -222,7 +231,7 @@ class Ranker:
     """
 
     def __init__(self, features: NDArray[np.float32], *, kernel: Kernel = likeness) -> None:
-        self.features, self.kernel = features, kernel
+        self.features, self.kernel, self._squares = features, kernel, squares(features)
         self.labels: dict[int, bool] = {}
         self._columns: dict[int, NDArray[np.float32]] = {}  # item -> likenesses of all items to it
         self._anchors: list[int] = []
@@ -328,7 +337,7 @@ class Ranker:
             self._columns = {p: self._columns[p] for p in self._anchors if p in self._columns}
         for at in range(0, len(places), PANEL):
             some = list(places[at : at + PANEL])
-            found = self.kernel(self.features, self.features[some])
+            found = self.kernel(self.features, self.features[some], self._squares)
             self._columns.update({place: found[:, i].copy() for i, place in enumerate(some)})
 
     def _likenesses(self, places: Places) -> NDArray[np.float32]:

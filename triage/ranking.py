@@ -133,12 +133,22 @@ class Given:
     seed: int
 
 
+@dataclass(frozen=True)
+class Calibrated:
+    """A combination that was fitted to so many labels, in that version of the question's order."""
+
+    how: Combination
+    labels: int
+    version: int
+
+
 @dataclass(frozen=True, eq=False)
 class Made:
     """An order and how it came about."""
 
     start: Start
     how: Combination
+    calibrated: "Calibrated | None"  # where `how` is an earlier version's
     parts: Parts
     order: Order
     anchors: list[int]  # places among the labels
@@ -153,24 +163,41 @@ def make(question: Question, *, at: datetime | None = None, seed: int | None = N
     examples.settle(question)
     given = _given(question, at, secrets.randbits(63) if seed is None else seed)
     learner = _learner(question, given)
-    made = put_in_order(given, learner)
+    made = put_in_order(given, learner, _still_calibrated(question, rules, given, learner))
     return _store(question, at, rules, given, learner, made)
 
 
-def put_in_order(given: Given, learner: "Learner | None") -> Made:
+def _still_calibrated(
+    question: Question, rules: standing.Rules, given: Given, learner: "Learner | None"
+) -> "Calibrated | None":
+    """The calibration of an earlier version, while there are not a tenth more labels: to fit one costs five models more."""
+    before = newest(question)
+    if before is None or learner is None or not before.calibrated:
+        return None
+    told = before.combination
+    few = told["labels"] <= len(given.labels) < 1.1 * told["labels"]
+    same = before.rules_sha256 == rules.sha256 and before.recipes == learner.pool.recipes
+    return Calibrated(Combination.of_json(told), told["labels"], told["version"]) if few and same else None
+
+
+def put_in_order(given: Given, learner: "Learner | None", calibrated: "Calibrated | None" = None) -> Made:
     """The order that follows. The same inputs give the same order, scores and reasons."""
     start, raw, calibration, held = Start.NOTHING, None, None, None
     has_vector = np.zeros(len(given.numbers), bool)
     anchors: list[int] = []
     shares = np.empty(0)
     if learner is not None:
-        start = learner.learn(given.labels)
+        start = learner.learn(given.labels, calibrate=calibrated is None)
         found = learner.ranker.scores()
         raw = None if found is None else found[: len(learner.pool.numbers)]
         has_vector = np.isin(given.numbers, learner.pool.numbers, assume_unique=True)
         anchors, shares = learner.anchors(), learner.shares()
         calibration, held = learner.ranker.calibration, learner.held_out(given)
-    how = ordering.combination(start, raw, calibration=calibration, held_out=held)
+    if calibrated is not None and start is Start.DECISIONS:
+        how = calibrated.how
+    else:
+        how = ordering.combination(start, raw, calibration=calibration, held_out=held)
+        calibrated = None
     looked_at = (given.states & LOOKED) > 0
     parts = ordering.combine(
         how,
@@ -183,7 +210,7 @@ def put_in_order(given: Given, learner: "Learner | None") -> Made:
     )
     bands = given.states & (LOOKED - 1)
     order = versions.in_order(parts, given.numbers, bands, given.settings.audit_percent, given.seed)
-    return Made(start, how, parts, order, anchors, shares)
+    return Made(start, how, calibrated, parts, order, anchors, shares)
 
 
 class Learner:
@@ -193,11 +220,11 @@ class Learner:
         self.pool, self.ranker = found, Ranker(found.features)
         self._labels: list[tuple[int, int]] = []  # row of the features, place among the labels
 
-    def learn(self, labels: Sequence[Label]) -> Start:
+    def learn(self, labels: Sequence[Label], *, calibrate: bool = True) -> Start:
         """Fit to these labels and no others. An item or example without a vector teaches nothing."""
         self._labels = [(row, at) for at, label in enumerate(labels) if (row := self._row(label)) is not None]
         self.ranker.know((row, labels[at][1]) for row, at in self._labels)
-        return self.ranker.refit(calibrate=True)
+        return self.ranker.refit(calibrate=calibrate)
 
     def _row(self, label: Label) -> int | None:
         number, _yes, example, extra = label
@@ -394,7 +421,6 @@ def _store(
         vectors_sha256=learner.pool.sha256 if learner else "",
         labels=[[number, int(yes), example, int(extra)] for number, yes, example, extra in given.labels],
         columns={name: column.sha256 for name, column in columns.items()},
-        combination=made.how.as_json(),
         sha256=versions.order_sha256(given.numbers, made.parts, made.order),
     )
     for attempt in (1, 2):
@@ -402,6 +428,12 @@ def _store(
             with transaction.atomic():
                 last = Ranking.objects.filter(question=question).aggregate(n=Max("number"))["n"] or 0
                 ranking.number = last + 1
+                fitted = made.calibrated or Calibrated(made.how, len(given.labels), ranking.number)
+                ranking.combination = {
+                    **made.how.as_json(),
+                    "labels": fitted.labels,
+                    "version": fitted.version,
+                }
                 Column.objects.bulk_create(columns.values(), ignore_conflicts=True)
                 ranking.save(force_insert=True)
             break

@@ -11,7 +11,8 @@ from archive.errors import Damaged
 from archive.models import Case, Decision
 from triage import facts, pool, scoring, standing, versions
 from triage.models import Answer, Column, Known, Question, Ranking
-from triage.ranking import Given, Learner, Made, Settings, put_in_order, waited
+from triage.ordering import Combination
+from triage.ranking import Calibrated, Given, Learner, Made, Settings, put_in_order, waited
 from triage.versions import Version, opened
 
 Whole = NDArray[np.int64]
@@ -23,13 +24,25 @@ class Replayer:
     def __init__(self) -> None:
         self._scored: dict[tuple[str, int], int] = {}  # rules and facts -> thousandths
         self._learner: tuple[Any, Learner | None] = (None, None)
+        self._differences: dict[int, list[str]] = {}
 
     def replay(self, question: Question, number: int) -> list[str]:
         """Make a stored version again from what it says it was made of, and name every difference; none: it is the same.
 
-        Points come from the facts and rules of then, vectors by the recipes of then. Raises Damaged where arrays are missing.
+        Points come from the facts and rules of then, vectors by the recipes of then, and where it was calibrated by an
+        earlier version, that one is made again too. Raises Damaged where arrays are missing.
         """
         ranking = Ranking.objects.get(question=question, number=number)
+        if ranking.pk not in self._differences:
+            self._differences[ranking.pk] = self._replay(question, ranking)
+        return self._differences[ranking.pk]
+
+    def _replay(self, question: Question, ranking: Ranking) -> list[str]:
+        number, found, calibrated = ranking.number, [], None
+        if (before := ranking.combination["version"]) != number:
+            found = self.replay(question, before)
+            told = Ranking.objects.get(question=question, number=before).combination
+            calibrated = Calibrated(Combination.of_json(told), told["labels"], before)
         version = opened(ranking)
         columns = dict(version.columns)
         given = Given(
@@ -50,8 +63,8 @@ class Replayer:
             return [f"version {number}: {error}"]
         if learner is not None and learner.pool.sha256 != ranking.vectors_sha256:
             return [f"version {number}: the vectors are not those that it was made with"]
-        made = put_in_order(given, learner)
-        return [f"version {number}: {words}" for words in _differences(version, given, made)]
+        made = put_in_order(given, learner, calibrated)
+        return found + [f"version {number}: {words}" for words in _differences(version, given, made)]
 
     def _points(self, known: NDArray[Any], ranking: Ranking) -> Whole:
         """Each item's points by the rules of then over what was known then."""
