@@ -29,7 +29,7 @@ def signed(instance):
 
 def cut_off() -> None:
     """The database as it was before anything was signed."""
-    with superuser() as hand:
+    with superuser(replica=True) as hand:
         for pk in CustodyEvent.objects.exclude(subject="item:one").values_list("pk", flat=True):
             hand.delete_event(pk)
         hand.rebuild_all()
