@@ -311,7 +311,7 @@ def redacted(case, monkeypatch):
 
     released = {}
     for item in Item.objects.filter(case=case, number__lt=3):
-        stored = vault.put(io.BytesIO(cast.jpeg(seed=900 + item.number)))
+        stored = vault.put(io.BytesIO(cast.jpeg(seed=1_000_000 + item.number)))
         Blob.objects.bulk_create([Blob(sha256=stored.sha256, size=stored.size, stored_at=timezone.now())])
         row = Rendition(
             item=item,
