@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
@@ -96,7 +96,7 @@ def _card(request: HttpRequest, item: Item, brief: suggestions.Brief) -> Card:
         decision=item.decision.get_value_display() if item.decision else "",
         score=brief.score,
         labels=tuple(brief.labels[:4]),
-        likely=", ".join(brief.labels[:3]),
+        likely=_listed(brief.labels[:3]),
         trouble=_trouble(item),
     )
 
@@ -265,7 +265,7 @@ def viewer(request: HttpRequest, item: Item, full: Full, *, notes: Iterable = ()
         storyboard_s=tuple(ms / 1000 for ms in Board.of(board.recipe).at_ms) if board else (),
         duration_ms=length,
         frame_rate=frame_rate(item),
-        likely=", ".join(full.labels[:5]),
+        likely=_listed(full.labels[:5]),
         sentence=_why_not(item),
         broken=is_broken(item),
         boxes=[_box(b, tall) for b in full.boxes],
@@ -309,6 +309,11 @@ def _box(box: Box, tall: int) -> Drawn:
         label_ends=box.x > RIGHT,
         at_ms=box.at_ms,
     )
+
+
+def _listed(labels: Sequence[str]) -> str:
+    """Suggestions one after the other, each running in its own direction."""
+    return ", ".join(f"\u2068{label}\u2069" for label in labels)
 
 
 def _lane(lane: suggestions.Lane, length: int) -> DrawnLane:
