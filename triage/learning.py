@@ -322,7 +322,7 @@ class Ranker:
         return decided, np.array(list(self.labels.values()), np.float64), anchors
 
     def _choose_anchors(self) -> None:
-        """All decided items; past ANCHORS of them, evenly spread ones, with as many of each kind as there can be."""
+        """All decided items; past ANCHORS of them some of these, with as many of each kind as there can be."""
         kinds = [[place for place, label in self.labels.items() if label == kind] for kind in (True, False)]
         few, many = sorted(kinds, key=len)
         few = _spread(few, max(ANCHORS // 2, ANCHORS - len(many)))
@@ -361,9 +361,10 @@ def speaking(
 
 
 def _spread(places: Sequence[int], most: int) -> list[int]:
+    """So many of them, as if by lot. A few more places change a few of the chosen: their columns are there already."""
     if len(places) <= most:
         return list(places)
-    return [places[i * len(places) // most] for i in range(most)]
+    return sorted(places, key=lambda place: (place * 0x9E3779B97F4A7C15) % 2**64)[:most]
 
 
 def _held_out(likenesses: Floats, anchors: Places, labels: Floats) -> Floats | None:
