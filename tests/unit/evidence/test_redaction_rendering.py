@@ -266,7 +266,7 @@ def test_a_face_detector_finds_no_face_in_the_result_of_a_real_video(render, tmp
 
     before = decoded(media / "help.mkv")
     keys = [(round(at * 1000), tuple(faces(pixels)[0])) for at, pixels in before[::15]]
-    done = render(media / "help.mkv", recipe("video", [region(*keys, start=0, end=2000, fill="mosaic")]))
+    done = render(media / "help.mkv", recipe("video", [region(*keys, start=0, end=2000, fill="solid")]))
     after = decoded(done.result.path)
     assert len(after) == len(before) and all(faces(pixels) for _, pixels in before[::6])
     assert not any(faces(pixels) for _, pixels in after[::3])

@@ -35,9 +35,14 @@ def test_it_is_found_and_stays_off_until_it_is_named(there, settings):
     assert named_analysers_are_there(None) == []
 
 
-def test_its_code_runs_in_the_confined_process_and_nowhere_else(there, settings, tmp_path):
+def test_its_code_runs_in_the_confined_process_and_nowhere_else(there, settings, tmp_path, monkeypatch):
     """Guards promise: naming a plug-in lets its code near pictures, and near nothing else."""
     settings.ANALYSERS = ("brightness",)
+    for name in (
+        "amparo_brightness",
+        "amparo_brightness.look",
+    ):  # another module's test may have opened it here
+        monkeypatch.delitem(sys.modules, name, raising=False)
     chosen = [a for a in analysers.plan([]) if a.name == "brightness"]
     photo = cast.jpeg(64, 48)
     with ModelProcess(chosen, weights=tmp_path) as process:
