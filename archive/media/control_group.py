@@ -25,9 +25,7 @@ def make(processes: int) -> Path | None:
     try:
         group.mkdir()
         (group / "pids.max").write_text(f"{processes}\n")
-    except (
-        OSError
-    ):  # control groups are read-only here, as in most containers: the tree is counted from outside alone
+    except OSError:  # read-only here, as in most containers: the tree is counted from outside alone
         return None
     return group
 
