@@ -86,7 +86,8 @@ def left_by_a_kill(case, out, monkeypatch, *, after: int, **options) -> Bundle:
 
 
 def types(made) -> list[str]:
-    return list(CustodyEvent.objects.filter(subject=made.custody_subject()).values_list("type", flat=True))
+    events = CustodyEvent.objects.filter(subject=made.custody_subject())
+    return list(events.order_by("number").values_list("type", flat=True))
 
 
 # --- the same again -------------------------------------------------------------------------------------------------
