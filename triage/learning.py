@@ -1,7 +1,8 @@
 """The learned part of ranking: several embeddings at once, refitted from the decisions made, with reasons.
 
 Numpy only; no database, no model runtime. See docs/triage.md, "Learning and estimating", for formulas and sources.
-The same features and decisions in the same order give the same scores.
+The same features and decisions in the same order give the same scores. What a score is the sum of are whole numbers of
+small steps: no sum of them is ever rounded, so none depends on the order, the processor or the library that adds it up.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,12 +19,15 @@ Kernel = Callable[
     [Floats, Floats, Floats | None], NDArray[np.float32]
 ]  # features, others, squares of the features
 
+LEARNER = 2  # one more whenever the same answers come to give other scores
 PENALTY = 0.1  # 1/C of the logistic regression, C = 10
 WIDTH = 0.5  # of the kernel, see likeness()
 FOLDS = 5
 ANCHORS = 300  # decisions that the model is expressed by; the cost of a refit grows with its square
 BLOCK = 8192  # rows at a time where a whole matrix would be large
-PANEL = 8  # others at a time: fewer are filled up with nothing, so that the product is always the same
+PANEL = 8  # others at a time
+STEP = 2.0**-12  # of a feature: sums of products of rows no longer than 1 are then exact in 32 bits
+FINE = 2.0**-20  # step of a likeness and of a share: sums of their products below 4,096 are exact in 64 bits
 
 
 class Start(StrEnum):
@@ -62,17 +66,18 @@ class Scale:
         spread = np.sqrt(squares / len(block))
         return cls(mean.astype(np.float32), np.where(spread > 1e-6, spread, 1).astype(np.float32))
 
-    def normalised(self, rows: Floats) -> NDArray[np.float32]:
-        """Rows standardised and brought to length 1."""
+    def normalised(self, rows: Floats, share: float) -> NDArray[np.float32]:
+        """Rows standardised, brought to length `share` (0 to 1), and cut down to whole steps: none grows longer."""
         whole = (np.asarray(rows, np.float32) - self.mean) / self.spread
         length = np.linalg.norm(whole, axis=1, keepdims=True)
-        return np.asarray(whole / np.where(length > 0, length, 1), np.float32)
+        steps = np.trunc(whole * (share / np.where(length > 0, length, 1) / STEP))
+        return np.asarray(steps * STEP, np.float32)
 
 
-def says(widths: Iterable[int]) -> list[np.float32]:
-    """The factor of each block in the join: its part of a row's squared length is as the root of its width."""
+def says(widths: Iterable[int]) -> list[float]:
+    """The length of each block's rows in the join: its part of a row's squared length is as the root of its width."""
     say = np.sqrt(list(widths))
-    return [np.float32(share) for share in np.sqrt(say / say.sum())]
+    return [float(share) for share in np.sqrt(say / say.sum())]
 
 
 def joined(blocks: Mapping[str, Floats]) -> NDArray[np.float32]:
@@ -91,7 +96,7 @@ def joined(blocks: Mapping[str, Floats]) -> NDArray[np.float32]:
     for name, width, share in zip(names, widths, says(widths), strict=True):
         block, scale = blocks[name], Scale.of(blocks[name])
         for at in range(0, len(block), BLOCK):  # a part at a time: the whole is large
-            found[at : at + BLOCK, left : left + width] = scale.normalised(block[at : at + BLOCK]) * share
+            found[at : at + BLOCK, left : left + width] = scale.normalised(block[at : at + BLOCK], share)
         left += width
     return found
 
@@ -106,20 +111,20 @@ def likeness(features: Floats, others: Floats, squared: Floats | None = None) ->
 
     The rows of `joined` have length 1, and those of unlike items stand about at right angles, so their squared
     distance is about 2 whatever the data: the width of the kernel is that distance and is not fitted to anything.
-    A value does not depend on which others are asked for with it: they go through the same product, some at a time.
+    The rows are in whole steps, as `joined` gives them; so a value is the same whatever else is asked for with it.
     `squared` (`squares` of the features) spares a walk over all of them.
     """
     found = np.empty((len(features), len(others)), np.float32, order="F")
-    panel = np.zeros((PANEL, features.shape[1]), np.float32)
     squared = squares(features) if squared is None else squared
     for left in range(0, len(others), PANEL):
         some = others[left : left + PANEL]
-        panel[: len(some)], panel[len(some) :] = some, 0
-        away = features @ panel.T
-        away *= -2
-        away += squared[:, None]
-        away += squares(panel)
-        found[:, left : left + len(some)] = np.exp(away * -WIDTH)[:, : len(some)]
+        products = features @ some.T
+        for at in range(0, len(features), BLOCK):
+            part = slice(at, at + BLOCK)
+            away = (
+                squared[part, None].astype(np.float64) + squares(some) - 2 * products[part].astype(np.float64)
+            )
+            found[part, left : left + len(some)] = np.rint(np.exp(away * -WIDTH) / FINE) * FINE
     return found
 
 
@@ -177,10 +182,7 @@ class Model:
     intercept: float
 
     def scores(self, likenesses: Sequence[Floats]) -> Floats:
-        """Log-odds, uncalibrated. `likenesses`: for each anchor, those of all items to it.
-
-        Summed anchor by anchor, so that how they lie in memory changes no digit.
-        """
+        """Log-odds, uncalibrated. `likenesses`: for each anchor, those of all items to it."""
         found = np.full(len(likenesses[0]), self.intercept)
         for at in range(0, len(found), BLOCK):
             part = found[at : at + BLOCK]
@@ -197,7 +199,9 @@ def fit(likenesses: Floats, anchors: Places, labels: Floats) -> Model:
     )  # 32-bit likenesses may be short of full rank
     root = np.linalg.cholesky(between)  # in these coordinates the kernel's penalty is the plain one
     solution = fit_logistic(np.linalg.solve(root, likenesses.T).T, labels, PENALTY, balanced(labels))
-    return Model(np.linalg.solve(root.T, solution[:-1]), float(solution[-1]))
+    shares = np.append(np.linalg.solve(root.T, solution[:-1]), solution[-1])
+    shares = np.rint(shares / FINE) * FINE
+    return Model(shares[:-1], float(shares[-1]))
 
 
 @dataclass(frozen=True)

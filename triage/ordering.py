@@ -24,6 +24,7 @@ from triage.learning import Calibration, Start, sigmoid
 Floats = NDArray[np.floating[Any]]
 Whole = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+ROUNDING = 1e-5  # by less than this may a number differ that is fitted again on another processor
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Combination:
             **{name: float(value).hex() for name, value in numbers.items()},
             "calibrated": self.calibrated,
         }
+
+    def near(self, other: "Combination") -> bool:
+        """Whether they are the same but for rounding."""
+        mine, theirs = ((how.slope, how.offset, how.rules) for how in (self, other))
+        return self.calibrated == other.calibrated and np.allclose(mine, theirs, rtol=ROUNDING, atol=ROUNDING)
 
     @classmethod
     def of_json(cls, told: dict[str, Any]) -> "Combination":

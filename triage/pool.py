@@ -95,11 +95,10 @@ def read(
         scales[name] = Scale.of(values)
         for at in range(0, len(rows), learning.BLOCK):
             part = slice(at, at + learning.BLOCK)
-            features[rows[part], left : left + width] = scales[name].normalised(values[part]) * share
+            features[rows[part], left : left + width] = scales[name].normalised(values[part], share)
         for place, value in shown[name].items():
-            features[len(numbers) + place, left : left + width] = (
-                scales[name].normalised(value[None])[0] * share
-            )
+            row = scales[name].normalised(value[None], share)[0]
+            features[len(numbers) + place, left : left + width] = row
         left += width
     return Pool(
         case.pk,
@@ -125,9 +124,8 @@ def rows_of(
         at = {int(number): row for row, number in enumerate(own)}
         for place, number in enumerate(numbers):
             if number in at:
-                found[place, left : left + width] = (
-                    scales[name].normalised(values[at[number]][None])[0] * share
-                )
+                row = values[at[number]][None]
+                found[place, left : left + width] = scales[name].normalised(row, share)[0]
         left += width
     return found
 
@@ -141,7 +139,7 @@ def example_rows(
     found, left = np.zeros((len(examples), sum(widths)), np.float32), 0
     for name, width, share in zip(names, widths, learning.says(widths), strict=True):
         for place, value in _of_examples(examples, pool_recipes[name]).items():
-            found[place, left : left + width] = scales[name].normalised(value[None])[0] * share
+            found[place, left : left + width] = scales[name].normalised(value[None], share)[0]
         left += width
     return found
 

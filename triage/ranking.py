@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 from archive import schedule
 from archive.jobs import job
 from archive.models import Case, Item, Job
-from triage import examples, ordering, pool, questions, standing, versions
+from triage import examples, learning, ordering, pool, questions, standing, versions
 from triage.asking import Settings, answered, answers_since, ask, compare, newest, set_settings, settings_of
 from triage.learning import Ranker, Start
 from triage.models import Column, Example, ExampleVector, Known, Question, Ranking, Standing
-from triage.ordering import Combination, Order, Parts
+from triage.ordering import ROUNDING, Combination, Order, Parts
 from triage.pool import Pool
 from triage.versions import LOOKED, opened
 
@@ -180,14 +180,33 @@ def _still_calibrated(
     return Calibrated(Combination.of_json(told), told["labels"], told["version"]) if few and same else None
 
 
-def put_in_order(given: Given, learner: "Learner | None", calibrated: "Calibrated | None" = None) -> Made:
-    """The order that follows. The same inputs give the same order, scores and reasons."""
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What was fitted for an order, as it was stored. All that follows from it is the same to the digit on any machine."""
+
+    how: Combination
+    shares: NDArray[np.float64]
+
+
+def put_in_order(
+    given: Given,
+    learner: "Learner | None",
+    calibrated: "Calibrated | None" = None,
+    *,
+    stored: Fit | None = None,
+) -> Made:
+    """The order that follows. The same inputs give the same order, scores and reasons.
+
+    A fit made on another processor may differ in its last digits: where that is all, the `stored` one is taken.
+    """
     start, raw, calibration, held = Start.NOTHING, None, None, None
     has_vector = np.zeros(len(given.numbers), bool)
     anchors: list[int] = []
     shares = np.empty(0)
     if learner is not None:
         start = learner.learn(given.labels, calibrate=calibrated is None)
+        if stored is not None:
+            learner.settle(stored.shares)
         found = learner.ranker.scores()
         raw = None if found is None else found[: len(learner.pool.numbers)]
         has_vector = np.isin(given.numbers, learner.pool.numbers, assume_unique=True)
@@ -198,6 +217,8 @@ def put_in_order(given: Given, learner: "Learner | None", calibrated: "Calibrate
     else:
         how = ordering.combination(start, raw, calibration=calibration, held_out=held)
         calibrated = None
+    if stored is not None and how.near(stored.how):
+        how = stored.how
     looked_at = (given.states & LOOKED) > 0
     parts = ordering.combine(
         how,
@@ -242,6 +263,12 @@ class Learner:
         """The anchors' shares and the intercept; nothing without a model."""
         model = self.ranker.model
         return np.empty(0) if model is None else np.append(model.shares, model.intercept)
+
+    def settle(self, shares: NDArray[np.float64]) -> None:
+        """Go by these shares (the last is the intercept) where the fitted ones are the same but for rounding."""
+        own = self.shares()
+        if len(own) and len(own) == len(shares) and np.allclose(own, shares, rtol=ROUNDING, atol=ROUNDING):
+            self.ranker.model = learning.Model(shares[:-1], float(shares[-1]))
 
     def held_out(self, given: Given) -> tuple[Any, Any, Any] | None:
         """Of each answer: its score by a model fitted without it, its points by rules, and whether it was yes."""
@@ -412,6 +439,7 @@ def _store(
         question=question,
         at=at,
         start=made.start,
+        learner=learning.LEARNER,
         seed=str(given.seed),
         criteria=rules.number,
         rules=rules.rules,

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from archive.errors import Damaged
 from archive.models import Case, Decision
 from triage import facts, pool, scoring, standing, versions
+from triage.learning import LEARNER
 from triage.models import Answer, Column, Known, Question, Ranking
 from triage.ordering import Combination
-from triage.ranking import Calibrated, Given, Learner, Made, Settings, put_in_order, waited
+from triage.ranking import Calibrated, Fit, Given, Learner, Made, Settings, put_in_order, waited
 from triage.versions import Version, opened
 
 Whole = NDArray[np.int64]
@@ -39,6 +40,11 @@ class Replayer:
 
     def _replay(self, question: Question, ranking: Ranking) -> list[str]:
         number, found, calibrated = ranking.number, [], None
+        if ranking.learner != LEARNER and ranking.start != Ranking.Start.NOTHING:
+            return [
+                f"version {number}: learner {ranking.learner} made it, and this release has learner {LEARNER}: "
+                "replay it with the release of that day"
+            ]
         if (before := ranking.combination["version"]) != number:
             found = self.replay(question, before)
             told = Ranking.objects.get(question=question, number=before).combination
@@ -63,7 +69,7 @@ class Replayer:
             return [f"version {number}: {error}"]
         if learner is not None and learner.pool.sha256 != ranking.vectors_sha256:
             return [f"version {number}: the vectors are not those that it was made with"]
-        made = put_in_order(given, learner, calibrated)
+        made = put_in_order(given, learner, calibrated, stored=Fit(version.how, version.columns["shares"]))
         return found + [f"version {number}: {words}" for words in _differences(version, given, made)]
 
     def _points(self, known: NDArray[Any], ranking: Ranking) -> Whole:

@@ -207,6 +207,8 @@ class Ranking(models.Model):
     number = models.PositiveIntegerField()
     at = models.DateTimeField()
     start = models.CharField(max_length=10, choices=Start)
+    # triage.learning.LEARNER of then: another one gives other scores
+    learner = models.PositiveSmallIntegerField(default=1)
     # Of the lot, as a decimal number
     seed = models.CharField(max_length=20)
     # The criteria's number, their rules and hash

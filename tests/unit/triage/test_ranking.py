@@ -11,7 +11,7 @@ from archive.errors import BadInput, Conflict, NotAllowed
 from archive.models import Job
 from tests import cast
 from tests.unit.triage import looked
-from triage import examples, ordering, questions, queue, ranking, review, versions
+from triage import examples, learning, ordering, questions, queue, ranking, replaying, review, versions
 from triage.models import Analysis, Ranking, Vector
 from triage.queue import Filters
 from triage.replaying import Replayer, faults, stored_ranks
@@ -65,6 +65,27 @@ def test_what_was_answered_brings_up_what_is_like_it_and_says_so(case, reader):
     assert shown["reasons"][0]["criterion"] == "Learned" and set(shown["reasons"][0]["items"]) == {1, 6}
     assert sum(float(r["contribution"]) for r in shown["reasons"]) == pytest.approx(float(shown["score"]))
     assert Replayer().replay(question, 1) == []
+
+
+def test_a_fit_with_other_last_digits_is_replayed_and_another_fit_is_not(case, reader, monkeypatch):
+    """Guards the replay on another processor, where a fit may end in other last digits."""
+    question, _items, _actor = answered(case, reader)
+    fitted = learning.fit
+
+    def off_by(error):
+        def fit(*given):
+            model = fitted(*given)
+            return learning.Model(model.shares + error, model.intercept - error)
+
+        return fit
+
+    monkeypatch.setattr(learning, "fit", off_by(learning.FINE))
+    assert Replayer().replay(question, 1) == []
+    monkeypatch.setattr(learning, "fit", off_by(0.01))
+    said = " ".join(Replayer().replay(question, 1))
+    assert "other shares" in said and "another part by learned" in said
+    monkeypatch.setattr(replaying, "LEARNER", learning.LEARNER + 1)
+    assert "replay it with the release" in Replayer().replay(question, 1)[0]
 
 
 def test_a_new_version_is_asked_for_after_so_many_answers(case, reader):
