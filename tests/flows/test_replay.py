@@ -12,7 +12,7 @@ from tests.unit.triage import looked
 from triage import pipeline, questions, queue, ranking, review, versions
 from triage.models import Ranking
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.embedded]  # a minute; tests/unit replays on every database
 RULES = {
     "format": 1,
     "criteria": [
