@@ -92,6 +92,7 @@ EVENTS: dict[str, EventType] = {
     "case.list_exported": _human("A list was exported"),
     "case.bundle_imported": _human_or_operator("A bag was imported"),
     "case.criteria_changed": _human_or_operator("The criteria for the order of review changed"),
+    "case.analysed": _any("A model compared the items of the case with each other"),
     "case.question_asked": _any("A line of inquiry was opened"),
     "case.question_closed": _human("A line of inquiry was closed"),
     "case.ordering_changed": _human("How the queue of a question is put together changed"),

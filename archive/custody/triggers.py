@@ -32,6 +32,7 @@ APPEND_ONLY = (
     "triage_ordering",
     "triage_column",
     "triage_ranking",
+    "triage_caseanalysis",
     "triage_draw",
     "triage_secondshare",
     "triage_secondreading",

@@ -16,12 +16,14 @@ from triage.models.order import (
 from triage.models.questions import Answer, Question
 from triage.models.sampling import Doubt, Draw, SecondLook, SecondReading, SecondShare
 from triage.models.similar import Part, PartVector
+from triage.models.unusual import CaseAnalysis
 from triage.models.video import Shot, Track
 
 __all__ = [
     "Alert",
     "Analysis",
     "Answer",
+    "CaseAnalysis",
     "Column",
     "Criteria",
     "Destination",
