@@ -125,6 +125,9 @@ FIXITY_DAYS = number("AMPARO_FIXITY_DAYS", 90)
 FIXITY_RATE = number("AMPARO_FIXITY_RATE", 50_000_000)
 SANDBOX = choice("AMPARO_SANDBOX", "bwrap", ("bwrap",))
 MODEL_MIRROR = text("MODEL_MIRROR")
+PROVENANCE_ANCHORS = (
+    Path(os.environ["AMPARO_PROVENANCE_ANCHORS"]) if os.environ.get("AMPARO_PROVENANCE_ANCHORS") else None
+)
 ANALYSERS = tuple(text("AMPARO_ANALYSERS").replace(",", " ").split())  # plug-ins that are on, by name
 
 # What the archive says of itself

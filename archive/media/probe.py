@@ -15,12 +15,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+
 from archive.errors import SandboxUnavailable
 from archive.media import claims as claiming
 from archive.media import clean, formats, sandbox
 from archive.media.claims import Claim
 
 INSIDE = Path(__file__).parent / "inside" / "examine.py"
+PROVENANCE = INSIDE.with_name("provenance.py")
 
 MAX_PIXELS = 200_000_000  # of one picture or frame
 MAX_FRAMES = 20_000  # of one animation
@@ -76,7 +79,7 @@ class Probe:
     claims: tuple[Claim, ...] = ()
     untrusted_metadata: dict[str, Any] = field(
         default_factory=dict
-    )  # "exiftool" and "ffprobe", bounded, cleaned
+    )  # "exiftool", "ffprobe", "c2pa", "thumbnail": bounded, cleaned
 
     @property
     def technical(self) -> dict[str, Any]:
@@ -147,15 +150,19 @@ def look(
         "sample_s": 30,
         "json_bytes": JSON_BYTES,
         "exif": True,
+        "provenance": True,
         "image_decoders": formats.IMAGE_DECODERS,
         "av_formats": ",".join(formats.AV_DEMUXERS),
         "not_media": sorted(formats.NOT_MEDIA),
         "image_renditions": list(image_renditions),
         "video_renditions": list(video_renditions),
     }
+    anchors: dict[str, Path | int] = (
+        {"anchors.pem": settings.PROVENANCE_ANCHORS} if settings.PROVENANCE_ANCHORS else {}
+    )
     finished = sandbox.run(
         [sandbox.python(), "-I", "-S", "/in/examine.py", json.dumps(asked)],
-        inputs={"original": source, "examine.py": INSIDE},
+        inputs={"original": source, "examine.py": INSIDE, "provenance.py": PROVENANCE, **anchors},
         limits=limits,
         python=True,
     )
@@ -177,7 +184,8 @@ def understand(found: Look, *, file_name: str = "", declared_type: str = "") -> 
     av = clean.tree(found.fact("ffprobe"))
     if isinstance(av.get("format"), dict):
         av["format"].pop("filename", None)
-    metadata = {name: tree for name, tree in (("exiftool", exif), ("ffprobe", av)) if tree}
+    others = {name: clean.tree(found.fact(name)) for name in ("c2pa", "thumbnail")}
+    metadata = {name: tree for name, tree in {"exiftool": exif, "ffprobe": av, **others}.items() if tree}
     picture = clean.mapping(found.fact("image"))
     told = clean.text(found.fact("file_type"), 100)
     media_type = formats.media_type(

@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import io
 import json
+import mmap
 import os
 import re
 import resource
@@ -28,7 +29,7 @@ sys.path.append(ASKED["packages"])  # started without site: quicker, and no star
 START = time.monotonic()
 Result = TypeVar("Result")
 
-from PIL import Image, ImageFile, UnidentifiedImageError  # noqa: E402
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError  # noqa: E402
 
 Image.MAX_IMAGE_PIXELS = None  # we look at the header ourselves, and say what we found
 
@@ -134,6 +135,7 @@ def decode(picture: Image.Image) -> tuple[str, Image.Image | None]:
             # JPEG alone: the whole stream is read, but fewer pixels are made of it.
             picture.draft(None, (side, side))
             picture.load()
+            safely(lambda: thumbnail(picture), None)
             return "", upright(picture, turned(picture), side)
     except TimeoutError as problem:
         return words(problem), None
@@ -152,6 +154,36 @@ def decode(picture: Image.Image) -> tuple[str, Image.Image | None]:
         return f"{damage}; {words(problem)}"[:300], None
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def thumbnail(picture: Image.Image) -> None:
+    """Tell of the small picture that EXIF holds of this one: both as light and dark over CELLS x CELLS, before turning.
+
+    Cameras put bars beside a thumbnail whose shape is another: it is cut to the picture's shape about its middle.
+    """
+    held = picture.info.get("exif") or b""
+    held = held[6:] if held.startswith(b"Exif\0\0") else held
+    where = picture.getexif().get_ifd(ExifTags.IFD.IFD1)
+    at, length = where.get(ExifTags.Base.JpegIFOffset), where.get(ExifTags.Base.JpegIFByteCount)
+    if not at or not length:
+        return
+    with Image.open(io.BytesIO(held[at : at + length]), formats=["JPEG"]) as small:
+        if max(small.size) > 1024:
+            return
+        fit = min(small.width / picture.width, small.height / picture.height)
+        across, down = (small.width - picture.width * fit) / 2, (small.height - picture.height * fit) / 2
+        cut = (across, down, small.width - across, small.height - down)
+        cells = [
+            one.convert("L").resize((CELLS, CELLS), Image.Resampling.BOX, box=box).tobytes().hex()
+            for one, box in ((small, cut), (picture, None))
+        ]
+        tell(
+            "thumbnail",
+            {"width": small.width, "height": small.height, "cells": cells[0], "of_picture": cells[1]},
+        )
+
+
+CELLS = 16
 
 
 def contrast(picture: Image.Image) -> float:
@@ -459,6 +491,13 @@ def hidden(size: int) -> list[str]:
     return [mark for mark, found in marks if found]
 
 
+def signed() -> bool:
+    """Whether the mark of a C2PA record stands in the file: anywhere in 256 MiB, of larger files at either end."""
+    reach = 128 << 20
+    with open(ORIGINAL, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as held:
+        return held.find(b"c2pa", 0, reach) >= 0 or held.find(b"c2pa", max(reach, len(held) - reach)) >= 0
+
+
 def main() -> None:
     size = os.stat(ORIGINAL).st_size
     tell("size", size)
@@ -471,6 +510,10 @@ def main() -> None:
     _, out, _ = Tool(["/usr/bin/file", "--mime-type", "-b", ORIGINAL], bound=200, seconds=15).wait()
     mime = out.decode("ascii", "replace").strip()[:100]
     tell("file_type", mime)
+    record = None
+    if ASKED["provenance"] and signed():
+        record = Tool([sys.executable, "-I", "-S", "/in/provenance.py", ASKED["packages"], mime],
+                      bound=ASKED["json_bytes"], seconds=30)  # fmt: skip
     try:
         done = False
         if not mime.startswith(("video/", "audio/", "text/")) and mime not in ASKED["not_media"]:
@@ -478,6 +521,11 @@ def main() -> None:
         if not done and not mime.startswith("text/") and mime not in ASKED["not_media"]:
             recording(ASKED["image_renditions" if mime.startswith("image/") else "video_renditions"])
     finally:
+        if record:
+            code, out, _ = record.wait()
+            found = safely(lambda: json.loads(out), None)
+            if code or found:
+                tell("c2pa", found or {"state": "unreadable", "said": f"its reader ended with status {code}"})
         if exif:
             _, out, _ = exif.wait()
             found = safely(lambda: json.loads(out)[0], None)

@@ -1,5 +1,6 @@
 """Small media files made on the spot: honest ones with ffmpeg and Pillow, and hostile ones by hand."""
 
+import datetime
 import io
 import struct
 import subprocess
@@ -7,6 +8,10 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from PIL import Image, ImageDraw
 
 
@@ -87,3 +92,65 @@ def heic_header():
         + b"\0" * 4
         + b"\0" * 400
     )
+
+
+def c2pa_signed(picture: bytes, source_type: str) -> tuple[bytes, bytes]:
+    """A JPEG signed by somebody nobody knows, who says what made it; and the certificate that vouches for the signer."""
+    import c2pa
+
+    ends = datetime.datetime(2025, 1, 1), datetime.datetime(2045, 1, 1)
+    keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("root", "signer")}
+    names = {
+        n: x509.Name([x509.NameAttribute(oid, n) for oid in (NameOID.ORGANIZATION_NAME, NameOID.COMMON_NAME)])
+        for n in keys
+    }
+    made = {}
+    for name, key in keys.items():
+        root = name == "root"
+        uses = dict.fromkeys(
+            ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False
+        )
+        uses |= {"encipher_only": False, "decipher_only": False, "crl_sign": root, "key_cert_sign": root}
+        certificate = (
+            x509.CertificateBuilder(names["root"], names[name], key.public_key(), 1 + root, *ends)
+            .add_extension(x509.BasicConstraints(ca=root, path_length=None), True)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(keys["root"].public_key()), False
+            )
+            .add_extension(x509.KeyUsage(digital_signature=not root, **uses), True)
+        )
+        if not root:
+            certificate = certificate.add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), False
+            )
+        made[name] = certificate.sign(keys["root"], hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    private = keys["signer"].private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    act = {"action": "c2pa.created", "digitalSourceType": source_type}
+    said = {
+        "claim_generator_info": [{"name": "Test"}],
+        "format": "image/jpeg",
+        "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [act]}}],
+    }
+    chain = c2pa.C2paSignerInfo(b"es256", made["signer"] + made["root"], private, None)
+    plain = c2pa.Context(c2pa.Settings.from_dict({"builder": {"thumbnail": {"enabled": False}}}))
+    out = io.BytesIO()
+    with c2pa.Signer.from_info(chain) as signer, c2pa.Builder(said, plain) as builder:
+        builder.sign(signer, "image/jpeg", io.BytesIO(picture), out)
+    return out.getvalue(), made["root"]
+
+
+def with_thumbnail(picture: Image.Image, small: Image.Image) -> bytes:
+    """A JPEG whose EXIF holds a small picture: TIFF header, an empty first directory, then the thumbnail's."""
+    inner = io.BytesIO()
+    small.save(inner, "JPEG", quality=80)
+    data = inner.getvalue()
+    entries = [(0x0103, 3, 6), (0x0201, 4, 14 + 2 + 3 * 12 + 4), (0x0202, 4, len(data))]
+    second = (
+        struct.pack("<H", 3) + b"".join(struct.pack("<HHII", *e[:2], 1, e[2]) for e in entries) + bytes(4)
+    )
+    exif = b"Exif\0\0II*\0" + struct.pack("<IHI", 8, 0, 14) + second + data
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=92, exif=exif)
+    return out.getvalue()

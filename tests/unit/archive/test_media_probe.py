@@ -439,3 +439,31 @@ def test_clean_tree_ends():
 
 def test_struct_of_test_files_is_what_it_claims():
     assert struct.unpack(">II", make.png_claiming(7, 9)[16:24]) == (7, 9)
+
+
+# ---- provenance ------------------------------------------------------------------------------------------------
+
+
+def test_a_c2pa_record_is_checked_and_its_signer_is_known_by_the_administrators_list_alone(
+    file, tmp_path, settings
+):
+    kind = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    whole, root = make.c2pa_signed(make.encoded(make.photo(320, 240)), kind)
+    told = probe.probe(file(whole)).untrusted_metadata["c2pa"]
+    assert told["state"] == "valid" and told["failed"] == ["signingCredential.untrusted"]
+    assert told["source_types"] == [kind] and told["signer"]["common_name"] == "signer"
+    at = whole.rfind(b"\xff\xda") + 100
+    changed = probe.probe(file(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]))
+    assert changed.untrusted_metadata["c2pa"]["state"] == "invalid"
+    settings.PROVENANCE_ANCHORS = file(root)
+    assert probe.probe(file(whole)).untrusted_metadata["c2pa"]["state"] == "trusted"
+    assert (
+        "c2pa" not in probe.probe(file(b"c2pa is a word in this text, and nothing more\n")).untrusted_metadata
+    )
+
+
+def test_the_thumbnail_in_exif_is_told_beside_the_picture(file):
+    picture = Image.linear_gradient("L").resize((640, 480)).convert("RGB")
+    told = probe.probe(file(make.with_thumbnail(picture, picture.resize((160, 120))))).untrusted_metadata
+    ours, theirs = (bytes.fromhex(told["thumbnail"][name]) for name in ("of_picture", "cells"))
+    assert len(ours) == len(theirs) == 256 and max(abs(a - b) for a, b in zip(ours, theirs, strict=True)) < 8
