@@ -143,6 +143,7 @@ def _declare(row: dict[str, Any], file: Path, classes: dict[str, Any]) -> type[A
         "built_in": row.get("built_in", ""),
         "licence": row.get("licence", ""),
         "width": row.get("width", 0),
+        "reads_facts": row.get("reads_facts", False) is True,
         "classes": registry.classes_of(classes[row["classes"]], file) if "classes" in row else (),
         "thresholds": {key: str(value) for key, value in row.get("thresholds", {}).items()},
         "package": file.parent,

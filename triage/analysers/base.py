@@ -63,7 +63,10 @@ class FrameBatch:
 
 @dataclass(frozen=True)
 class About:
-    """What is known of an item before its first frame: "image" or "video", and what the archive read in its metadata."""
+    """What is known of an item before its first frame: "image" or "video".
+
+    `facts`: what the archive read in the file (triage.about), for an analyser that says `reads_facts`; else empty.
+    """
 
     kind: str
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -146,6 +149,8 @@ class Analyser:
     licence: str = ""
     # How many numbers its vectors have; 0 for what gives none
     width: ClassVar[int] = 0
+    # Whether it is told what the archive read in the file: then that is a part of its recipe
+    reads_facts: ClassVar[bool] = False
     # Where its code lies, for what does not come with Amparo: opened in the confined process only
     package: ClassVar[Path | None] = None
     # Without weights these are the class's own; with weights they are the registered model's.

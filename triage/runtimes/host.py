@@ -181,7 +181,7 @@ class Looked:
         self.vectors: list[tuple[int, int, bytes]] = []
         self.truncated: set[int] = set()
         for analyser in self.at_work:
-            analyser.begin(about)
+            analyser.begin(about if analyser.reads_facts else About(about.kind))
 
     def add(self, frames: FrameBatch) -> None:
         """Run every analyser on these frames."""
