@@ -9,7 +9,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -24,7 +24,19 @@ from archive.custody.canonical import canonical
 from archive.jobs import job
 from archive.media.probe import Condition
 from archive.models import Case, Item, Job
-from triage import analysers, asking, questions, ranking, registry, results, scoring, standing, stored, tracks
+from triage import (
+    about,
+    analysers,
+    asking,
+    questions,
+    ranking,
+    registry,
+    results,
+    scoring,
+    standing,
+    stored,
+    tracks,
+)
 from triage.analysers.base import Analyser
 from triage.models import Analysis, Criteria, Question, Standing
 from triage.registry import ModelEntry
@@ -54,6 +66,12 @@ class Recipe:
         """Over analyser, version, model, weights and parameters."""
         parts = [self.analyser.name, self.analyser.version, self.model, self.weights_sha256, self.parameters]
         return hashlib.sha256(canonical(parts)).hexdigest()
+
+    def of(self, facts: dict[str, Any]) -> "Recipe":
+        """The recipe for an item of which the analyser was told `facts`: where it reads them, they count."""
+        if not self.analyser.reads_facts:
+            return self
+        return replace(self, parameters={**self.parameters, "facts_sha256": about.sha256(facts)})
 
 
 def recipe_of(analyser: Analyser, sampling: Sampling, versions: dict[str, str]) -> Recipe:
@@ -156,7 +174,7 @@ def _work(row: Job) -> Work | None:
         _stand(row, State.UNREADABLE, "")
     else:
         limit_s = 300 + 4 * (item.duration_ms or 0) / 1000
-        return Work(row.pk, item.kind, item.size, lambda: vault.open(item.sha256), limit_s)
+        return Work(row.pk, item.kind, item.size, lambda: vault.open(item.sha256), limit_s, about.facts(item))
     return None
 
 
@@ -170,7 +188,7 @@ def _keep(
         try:
             with transaction.atomic(durable=True):
                 have = set(Analysis.objects.filter(item=item).values_list("recipe", flat=True))
-                pairs = zip(looked, recipes, strict=True)
+                pairs = zip(looked, (r.of(outcome.work.facts) for r in recipes), strict=True)
                 fresh = [(one, recipe) for one, recipe in pairs if recipe.sha256 not in have]
                 if fresh:
                     analyses = _store(item, fresh, started_at, finished_at)

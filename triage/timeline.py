@@ -60,7 +60,9 @@ def lanes(found: Sequence[Detection], analyses: Sequence[Analysis]) -> list[Lane
     ):
         spans[label].append((first_ms, following.get(last_ms, last_ms + step)))
         most[label] += 1
-    parts = Tagged.objects.filter(analysis__in=analyses, until_ms__isnull=False).order_by()
+    # an indicator is about the whole file, not about a time in it
+    timed = [one for one in analyses if one.task != Analysis.Task.INDICATOR]
+    parts = Tagged.objects.filter(analysis__in=timed, until_ms__isnull=False).order_by()
     for label, start, end in parts.values_list("label", "at_ms", "until_ms"):
         spans[label].append((start, end))
     boxes: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))

@@ -1,6 +1,14 @@
 """Analysers by name. One file and one line here adds one; tests/contracts/test_analysers.py runs on each."""
 
-from triage.analysers import classify_imagenet, clip_activity, detect_opencv, detect_yolo, embed, faces_yunet  # noqa: F401  each registers itself
+from triage.analysers import (  # noqa: F401  each registers itself
+    classify_imagenet,
+    clip_activity,
+    detect_opencv,
+    detect_yolo,
+    embed,
+    faces_yunet,
+    indicator_metadata,
+)
 from triage.analysers.base import (
     About,
     Analyser,

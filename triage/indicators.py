@@ -1,0 +1,72 @@
+"""Indicators of generated or changed media: what each is called, and what it does and does not mean.
+
+A tag of a task INDICATOR begins with `MARK`, so that wherever it is written (a list, a search, a rule, a bundle) it says what it is.
+None says that something is false, and none is ever given for what was not found.
+"""
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+MARK = "indicator: "
+
+GENERATED = MARK + "says it was made by a generator"
+PART_GENERATED = MARK + "says a generator made part of it"
+NAMES_GENERATOR = MARK + "names a generator"
+SAYS_EDITED = MARK + "says it was edited or put together"
+NAMES_EDITOR = MARK + "names an editor"
+CAPTURED_AFTER_WRITTEN = MARK + "captured after it was last written"
+CAPTURED_AFTER_ARRIVAL = MARK + "captured after it came in"
+OTHER_THUMBNAIL = MARK + "its thumbnail shows something else"
+RECORD_BROKEN = MARK + "C2PA record does not fit the file"
+RECORD_UNKNOWN = MARK + "C2PA record fits, signer not known"
+RECORD_KNOWN = MARK + "C2PA record fits, signer known"
+RECORD_UNREADABLE = MARK + "C2PA record cannot be read"
+
+# Label -> what it means and what not. docs/triage.md, "Indicators", says where each is read.
+MEANINGS: dict[str, Promise] = {
+    GENERATED: _(
+        "The file itself names a generating model or algorithm as its source. Anybody can write that, and anybody can take it out."
+    ),
+    PART_GENERATED: _(
+        "The file itself says that a part of it was made by a generating model. It does not say which part, nor that the rest is as it was."
+    ),
+    NAMES_GENERATOR: _(
+        "A field of the file holds the name or the settings of a program that generates pictures. Such programs also process photographs."
+    ),
+    SAYS_EDITED: _(
+        "The file itself says that it was edited or put together from several. Most edits are harmless: cropping, light, colours."
+    ),
+    NAMES_EDITOR: _(
+        "A program for editing wrote this file. Most photographs that are published went through one; it does not say what was changed."
+    ),
+    CAPTURED_AFTER_WRITTEN: _(
+        "The time of capture lies more than 26 hours after the time at which the file says it was last written. A clock that was wrong does that, too."
+    ),
+    CAPTURED_AFTER_ARRIVAL: _(
+        "The time of capture lies more than 26 hours after this archive received the file. A clock that was wrong does that, too."
+    ),
+    OTHER_THUMBNAIL: _(
+        "The small preview inside the file differs from the picture. Editing or cropping without renewing the preview does that, and so do some programs."
+    ),
+    RECORD_BROKEN: _(
+        "The file carries a signed record of its making, and a check failed: it was changed after signing, or the record is faulty. Saving it anew with an ordinary program does that."
+    ),
+    RECORD_UNKNOWN: _(
+        "The file is as its signer signed it. Nobody here vouches for the signer, and a signature does not say that what is shown happened."
+    ),
+    RECORD_KNOWN: _(
+        "The file is as its signer signed it, and the signer's certificate is on this archive's list. That does not say that what is shown happened."
+    ),
+    RECORD_UNREADABLE: _(
+        "The file carries a signed record of its making that could not be read. It was not checked."
+    ),
+}
+TRAINED_MEANING = _(
+    "A classifier that was trained here finds it more like one kind of its training pictures than like the other. How often it is wrong is said beside it; on other pictures than those it may be wrong more often."
+)
+NOTHING_FOUND = _("No indicator was found. That does not say that it is authentic: most changes leave none.")
+
+
+def is_one(label: str) -> bool:
+    """Whether a tag is an indicator."""
+    return label.startswith(MARK)
