@@ -17,6 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
 SOFTWARE = f"amparo {VERSION}"
 
+# Before numpy is loaded. The matrices of a ranking are small: several threads in several processes wait for each other
+# many times longer than they compute.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 
 def text(name: str, default: str = "") -> str:
     """Read NAME, or the file that NAME_FILE points to. Refuses both at once and an unreadable file."""
@@ -295,6 +299,7 @@ CONTENT_SECURITY_POLICY = {
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024**2
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
+FILE_UPLOAD_MAX_MEMORY_SIZE = 11 * 1024**2  # a picture shown as an example; never a file on disk in the clear
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 
 # Language and time

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -31,9 +32,9 @@ def give(
 
     A new order is asked for. Raises NotAllowed, BadInput, Conflict for what is an example already or a closed question.
     """
-    _require(actor, item, question)
-    if question.closed_at is not None:
-        raise Conflict("This question is closed; nothing was saved.")
+    require_person(actor, question)
+    if question.case_id != item.case_id:
+        raise BadInput("This question belongs to another case. Nothing was saved.")
     if at_ms is not None and (item.kind != Item.Kind.VIDEO or not 0 <= at_ms <= (item.duration_ms or 0)):
         raise BadInput("This moment is not one of a video's. Nothing was saved.")
     part = None
@@ -42,11 +43,7 @@ def give(
 
         part = parts.look_for(item=item, box=box, at_ms=at_ms or 0)
     where = {"at_ms": at_ms} | {side: getattr(part, side) if part else None for side in SIDES}
-    held = Example.objects.filter(question=question, ended_at=None)
-    if held.filter(item=item, **where).exists():
-        raise Conflict("This is an example already.")
-    if held.count() >= MOST:
-        raise BadInput(f"A question has at most {MOST} examples. Take one away first.")
+    require_new(question, item=item, **where)
     with transaction.atomic(durable=True):
         example = custody.write(
             Example(
@@ -66,11 +63,11 @@ def give(
 
 def end(*, example: Example, actor: Actor, reason: str = "") -> None:
     """It teaches no longer; that it did stays on record. Raises NotAllowed, Conflict when it ended before."""
-    _require(actor, example.item, example.question)
+    require_person(actor, example.question)
     with transaction.atomic(durable=True):
         custody.change(
             example,
-            event="item.example_ended",
+            event="item.example_ended" if example.item_id else "case.example_ended",
             actor=actor,
             reason=reason,
             expect={"ended_at": None},
@@ -81,7 +78,9 @@ def end(*, example: Example, actor: Actor, reason: str = "") -> None:
 
 def of(question: Question, item: Item | None = None) -> list[Example]:
     """A question's examples, the oldest first; those of one item where it is named."""
-    rows = Example.objects.filter(question=question, ended_at=None).select_related("item__case", "by")
+    rows = Example.objects.filter(question=question, ended_at=None).select_related(
+        "item__case", "question__case", "by"
+    )
     return list(rows if item is None else rows.filter(item=item))
 
 
@@ -102,9 +101,19 @@ def settle(question: Question) -> None:
                 )
 
 
-def _require(actor: Actor, item: Item, question: Question) -> None:
+def require_new(question: Question, **fields: Any) -> None:
+    """Raises Conflict for an example that there is already or a closed question, BadInput where there are too many."""
+    if question.closed_at is not None:
+        raise Conflict("This question is closed; nothing was saved.")
+    held = Example.objects.filter(question=question, ended_at=None)
+    if fields and held.filter(**fields).exists():
+        raise Conflict("This is an example already.")
+    if held.count() >= MOST:
+        raise BadInput(f"A question has at most {MOST} examples. Take one away first.")
+
+
+def require_person(actor: Actor, question: Question) -> None:
+    """Raises NotAllowed unless a signed-in person who may decide in the question's case."""
     if not actor.signed_in or actor.user is None:
         raise NotAllowed("Only a signed-in person can show examples.")
-    access.require(actor, "decide", item.case)
-    if question.case_id != item.case_id:
-        raise BadInput("This question belongs to another case. Nothing was saved.")
+    access.require(actor, "decide", question.case)

@@ -120,6 +120,8 @@ def rows_of(
     widths = [len(scales[name].mean) for name in names]
     found, left = np.zeros((len(numbers), sum(widths)), np.float32), 0
     for name, width, share in zip(names, widths, learning.says(widths), strict=True):
+    if not numbers:
+        return found
         own, values = _vectors(case, pool_recipes[name], sorted(set(numbers)))
         at = {int(number): row for row, number in enumerate(own)}
         for place, number in enumerate(numbers):
@@ -192,3 +194,5 @@ def _of_examples(examples: Sequence[int], recipe: str) -> dict[int, NDArray[np.f
             values = rows.values_list("values", flat=True).get(pk=nearest[0])
         found[place] = np.frombuffer(bytes(values), "<f2")
     return found
+            if one.item_id is None:
+                continue

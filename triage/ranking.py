@@ -358,6 +358,9 @@ def _labels(question: Question) -> list[Label]:
 
 # --- what a worker keeps ------------------------------------------------------------------------------------------
 
+        if item is None:  # a picture: it teaches once a model has looked
+            labels += [(0, True, pk, True)] if pk in seen else []
+            continue
 KEPT_CASES = 1  # whose vectors a worker holds: some 10 KB an item
 KEPT_QUESTIONS = 3
 _pools: OrderedDict[Any, tuple[Whole, tuple[int, ...], Pool]] = OrderedDict()

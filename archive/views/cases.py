@@ -57,6 +57,7 @@ JOB_WORDS = {
     "triage.index_again": gettext_lazy("Letting it be found by likeness and text"),
     "triage.unindex": gettext_lazy("Letting it be found no longer"),
     "triage.look_at_part": gettext_lazy("Looking at a drawn box"),
+    "triage.look_at_picture": gettext_lazy("Looking at a picture shown as an example"),
 }
 
 

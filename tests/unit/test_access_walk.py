@@ -8,6 +8,7 @@ import base64
 import contextlib
 import datetime as dt
 import hashlib
+import io
 import json
 import uuid
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from archive.custody.publish import publish
 from archive.models import Blob, CaseGrant, Job, Rendition, Upload
 from evidence.models import Bundle, BundleVolume
 from tests import cast
-from triage import examples, pipeline, questions, rules
+from triage import examples, pictures, pipeline, questions, rules
 from triage.models import Alert, Part, Telling
 
 # Who may do what is one table, whatever the database.
@@ -209,6 +210,8 @@ TABLE = [
     Try("example-end", "POST", CASE, WORKS, ("item", "example")),
     Try("questions", "GET", CASE, EVERYONE, OF_CASE),
     Try("questions", "POST", CASE, ORDERS, OF_CASE, {"text": "Does it show the bridge?"}),
+    Try("picture-give", "POST", CASE, WORKS, ("code", "number")),
+    Try("picture-end", "POST", CASE, WORKS, ("code", "picture")),
     Try("question-close", "POST", CASE, ORDERS, ("code", "number"), {"reason": "Answered"}),
     Try("estimate", "GET", CASE, EVERYONE, OF_CASE),
     Try("sample-draw", "POST", CASE, WORKS, OF_CASE, {"size": "1"}),
@@ -361,6 +364,13 @@ def world(settings) -> SimpleNamespace:
             "proxy": _rendition(item, Rendition.Kind.PROXY).pk,
             "bundle": _bundle(case, item).pk,
             "number": 1,
+            "picture": pictures.give(
+                picture=io.BytesIO(b"a picture"),
+                size=9,
+                file_name="a.jpg",
+                question=questions.main(case),
+                actor=actor,
+            ).pk,
             "example": examples.give(item=item, question=questions.main(case), actor=actor).pk,
             **_told(case, item, actor),
             "draw": draw.pk,

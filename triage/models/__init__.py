@@ -10,6 +10,7 @@ from triage.models.order import (
     ExampleVector,
     Known,
     Ordering,
+    PictureLook,
     Ranking,
     Standing,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "Ordering",
     "Part",
     "PartVector",
+    "PictureLook",
     "Question",
     "Ranking",
     "ReadText",

@@ -6,9 +6,8 @@ from typing import Any
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from archive.models import Case, Item, User
+from archive.models import Blob, Case, Item, User
 from archive.models.base import Custodial
-from archive.models.items import OfItem
 from triage.models.questions import Question
 from triage.models.sampling import OfQuestion
 
@@ -140,17 +139,20 @@ class Ordering(OfQuestion):
         ]
 
 
-class Example(OfItem):
-    """Something that a person showed for what a question looks for: an item, a moment of it, or a box in it.
+class Example(Custodial):
+    """Something that a person showed for what a question looks for: an item, a moment of it, a box in it, or a picture.
 
-    It teaches the order and decides nothing: the item may still be waiting for its answer.
+    It teaches the order and decides nothing: an item may still be waiting for its answer, and a picture is no item.
     """
 
-    recorded = ("item", "question", "at_ms", "x", "y", "width", "height", "by", "at", "ended_at")
-    private = ("reason",)
+    recorded = ("item", "picture", "question", "at_ms", "x", "y", "width", "height", "by", "at", "ended_at")
+    private = ("reason", "file_name")
     derived = ("id",)
 
-    item = models.ForeignKey(Item, on_delete=models.PROTECT, related_name="examples")
+    item = models.ForeignKey(Item, on_delete=models.PROTECT, null=True, related_name="examples")
+    # The bytes of a picture from elsewhere; no evidence
+    picture = models.ForeignKey(Blob, on_delete=models.PROTECT, null=True, related_name="example_pictures")
+    file_name = models.CharField(max_length=255, blank=True)
     question = models.ForeignKey(Question, on_delete=models.PROTECT, related_name="examples")
     # A moment of a video; none: the whole of it, or a picture
     at_ms = models.PositiveBigIntegerField(null=True)
@@ -166,6 +168,14 @@ class Example(OfItem):
 
     class Meta:
         ordering = ["at", "pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(item=None) ^ models.Q(picture=None), name="example_is_an_item_or_a_picture"
+            )
+        ]
+
+    def custody_subject(self) -> str:
+        return f"item:{self.item_id}" if self.item_id else self.question.case.custody_subject()
 
     @property
     def box(self) -> tuple[float, float, float, float] | None:
@@ -174,7 +184,7 @@ class Example(OfItem):
 
 
 class ExampleVector(models.Model):
-    """What one embedder made of an example's box. The whole frame stands for it until a model has looked."""
+    """What one embedder made of an example's box or picture. The whole frame stands for a box until a model has looked."""
 
     example = models.ForeignKey(Example, on_delete=models.CASCADE, related_name="vectors")
     embedder = models.CharField(max_length=120)
@@ -185,6 +195,14 @@ class ExampleVector(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["example", "embedder"], name="example_vector_once_per_embedder")
         ]
+
+
+class PictureLook(models.Model):
+    """That models have looked at an example's picture; `trouble` says why nothing came of it."""
+
+    example = models.OneToOneField(Example, on_delete=models.CASCADE, related_name="look")
+    at = models.DateTimeField()
+    trouble = models.CharField(max_length=400, blank=True)
 
 
 class Column(models.Model):

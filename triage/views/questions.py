@@ -1,12 +1,13 @@
 """A case's questions: what is asked, what people answered, and what the order of each rests on."""
 
 from dataclasses import dataclass
+from io import BytesIO
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -19,8 +20,8 @@ from archive.models import Case, Item
 from archive.templatetags.amparo import clock
 from archive.views import navigation
 from archive.views.cases import visible
-from triage import examples, questions
-from triage.models import Example, Question
+from triage import examples, pictures, questions
+from triage.models import Example, PictureLook, Question
 from triage.questions import Tally
 
 
@@ -115,18 +116,31 @@ class Shown:
     example: Example
     what: str
     url: str
+    end_url: str
 
 
 def shown_examples(question: Question, item: Item | None = None) -> list[Shown]:
     """The examples that a question's order learns from, the oldest first; those of one item where it is named."""
     return [
-        Shown(one, what_words(one), reverse("review-item", args=[one.item_id]) + within(question.number))
+        Shown(
+            one,
+            what_words(one),
+            reverse("review-item", args=[one.item_id]) + within(question.number) if one.item_id else "",
+            reverse("example-end", args=[one.item_id, one.pk])
+            if one.item_id
+            else reverse("picture-end", args=[question.case.code, one.pk]),
+        )
         for one in examples.of(question, item)
     ]
 
 
 def what_words(example: Example) -> str:
-    """What of its item an example is."""
+    """What of its item an example is; of a picture, what models made of it."""
+    if example.item_id is None:
+        look = PictureLook.objects.filter(example=example).first()
+        if look is None:
+            return _("a picture; no model has looked at it yet, so it teaches nothing so far")
+        return _(look.trouble) if look.trouble else _("a picture")
     at = clock(example.at_ms / 1000) if example.at_ms is not None else ""
     if example.x is not None:
         return _("a box in it, at %(at)s") % {"at": at} if at else _("a box in it")
@@ -173,6 +187,44 @@ def close(request: HttpRequest, code: str, number: int) -> HttpResponse:
         messages.error(request, error.sentence)
     else:
         messages.success(request, _("The question is closed. Its answers stay."))
+    return redirect("questions", case.code)
+
+
+@require_POST
+@login_required
+def give_picture(request: HttpRequest, code: str, number: int) -> HttpResponse:
+    """Show a picture from elsewhere as an example. It becomes no item, and nothing is decided by it."""
+    case = visible(request, code)
+    chosen = request.FILES.get("picture")
+    try:
+        pictures.give(
+            picture=chosen or BytesIO(),
+            size=(chosen.size if chosen else 0) or 0,
+            file_name=(chosen.name if chosen else "") or "",
+            question=questions.numbered(case, number),
+            actor=Actor.of(request),
+        )
+    except (BadInput, Conflict) as error:
+        messages.error(request, error.sentence)
+    else:
+        messages.success(
+            request, _("The picture is kept as an example. It teaches once a model has looked at it.")
+        )
+    return redirect("questions", case.code)
+
+
+@require_POST
+@login_required
+def end_picture(request: HttpRequest, code: str, example_id: int) -> HttpResponse:
+    """Take a picture away as an example: the order learns from it no longer."""
+    case = visible(request, code)
+    example = get_object_or_404(Example, pk=example_id, item=None, question__case=case)
+    try:
+        examples.end(example=example, actor=Actor.of(request))
+    except Conflict as error:
+        messages.error(request, error.sentence)
+    else:
+        messages.success(request, _("It is an example no longer. That it was one stays in the log."))
     return redirect("questions", case.code)
 
 

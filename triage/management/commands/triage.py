@@ -9,7 +9,7 @@ from archive.custody import Actor
 from archive.errors import Damaged, NotFound
 from archive.management.base import Command as Base
 from archive.models import Case
-from triage import near, pipeline, registry, replaying, similar, standing, tracks
+from triage import near, pictures, pipeline, registry, replaying, similar, standing, tracks
 from triage.management import simulating, training
 
 
@@ -138,6 +138,8 @@ class Command(Base):
         """Queue analyses."""
         for case in cases:
             self.stdout.write(f"{case.code}: {pipeline.ask_again(case, actor=Actor.operator())} items queued")
+            if pictures_shown := pictures.look_again(case):
+                self.stdout.write(f"{case.code}: {pictures_shown} pictures shown as examples queued")
         if notice := registry.notice():
             self.stdout.write(notice)
 
