@@ -54,6 +54,12 @@ GROUPS: dict[str, Group] = {
         _("Folders and web addresses that files came from"), False, _fields(acquisition=("path", "url"))
     ),
     "notes": Group(_("Working notes and tags"), False, _fields(note=("text",), tag=("name",))),
+    "order": Group(
+        _("Rules, and what the machine had put where and why, as those who decided were shown it"),
+        False,
+        _fields(decision=("shown",))
+        | {("triage.answer", "shown"), ("triage.criteria", "rules"), ("triage.criteria", "name")},
+    ),
     "names": Group(
         _("Names of staff and of those who brought files"),
         False,

@@ -94,8 +94,8 @@ class Decision(OfItem):
         ESCALATE = "escalate", _("escalate")
         WITHDRAWN = "withdrawn", _("withdrawn")
 
-    recorded = ("item", "value", "by", "at", "withdraws", "shown")
-    private = ("reason",)
+    recorded = ("item", "value", "by", "at", "withdraws")
+    private = ("reason", "shown")  # why it stood where it did can name places, dates and words of notes
     derived = ("id",)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

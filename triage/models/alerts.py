@@ -61,7 +61,6 @@ class Subscription(Custodial):
         "question",
         "measure",
         "least",
-        "rule",
         "mail",
         "webhook",
         "every_minutes",
@@ -69,7 +68,7 @@ class Subscription(Custodial):
         "ended_at",
         "ended_because",
     )
-    private = ("name",)
+    private = ("name", "rule")
     derived = ("id",)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

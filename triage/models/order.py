@@ -15,8 +15,8 @@ from triage.models.sampling import OfQuestion
 class Criteria(Custodial):
     """One version of the rules by which a question orders a case's items. Never changed: an edit is a further version."""
 
-    recorded = ("case", "question", "number", "rules", "by", "at")
-    private = ("name",)
+    recorded = ("case", "question", "number", "by", "at")
+    private = ("name", "rules")
     derived = ("id",)
 
     case = models.ForeignKey(Case, on_delete=models.PROTECT, related_name="criteria")

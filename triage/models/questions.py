@@ -55,8 +55,8 @@ class Answer(OfItem):
         UNSURE = "unsure", _("cannot tell")
         WITHDRAWN = "withdrawn", _("withdrawn")
 
-    recorded = ("item", "question", "value", "by", "at", "withdraws", "shown")
-    private = ("reason",)
+    recorded = ("item", "question", "value", "by", "at", "withdraws")
+    private = ("reason", "shown")
     derived = ("id",)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

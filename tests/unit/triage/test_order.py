@@ -7,6 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from archive.custody import Actor
+from archive.custody.verify import verify
 from archive.errors import BadInput, Conflict, NotAllowed
 from archive.models import CustodyEvent, Item, Job
 from tests import cast
@@ -324,3 +325,25 @@ def test_the_order_can_be_made_again_from_what_it_is_derived_from(case, reader):
         .values_list("number", "band", "state", "postponed")
     )
     assert after == before
+
+
+def test_rules_and_reasons_are_committed_to_and_never_stand_open_in_an_event(case, reader):
+    """Guards: they name places, dates, tags and words of notes, which a bundle may withhold, and an event is for ever."""
+    from archive import annotate
+
+    actor = cast.signed_in(reader)
+    item = put(cast.item(case), people=1)
+    annotate.tag(item=item, name="Tete clinic", actor=actor)
+    rules = {
+        "format": 1,
+        "criteria": [{"name": "The clinic", "kind": "tagged", "any_of": ["Tete clinic"], "weight": "1"}],
+    }
+    pipeline.set_criteria(case=case, actor=actor, name="Clinics of Tete", rules=rules)
+    standing.rescore(case, 0)
+    shown = queue.shown(item)
+    assert "Tete clinic" in shown["reasons"][0]["why"]
+    assert review.decide(item=item, actor=actor, value="relevant", shown=shown).shown == shown
+    assert not any(
+        b"Tete" in bytes(body) for body in CustodyEvent.objects.values_list("canonical", flat=True)
+    )
+    assert not verify().faults
