@@ -8,7 +8,7 @@ class TriageConfig(AppConfig):
 
     def ready(self) -> None:
         from archive.views import suggestions
-        from triage import doubtful, near, parts, pictures, pipeline, similar, telling, words  # noqa: F401  declare jobs
+        from triage import doubtful, near, parts, pictures, pipeline, similar, telling, unusual, words  # noqa: F401  declare jobs
         from triage.suggesting import Offer
 
         suggestions.register(Offer())

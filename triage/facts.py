@@ -75,6 +75,8 @@ class Facts:
     marked: tuple[str, ...] = ()
     tracks: tuple[Tracked, ...] = ()
     texts: tuple[Written, ...] = ()
+    # Among how many percent of its case that are least like the rest; not kept: see triage.scoring.with_unusual
+    unusual: Decimal | None = None
 
 
 def current_analyses(ids: Iterable[UUID]) -> dict[UUID, dict[str, Analysis]]:

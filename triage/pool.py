@@ -5,7 +5,7 @@ be read again for a replay, whatever was analysed since.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from triage.learning import Scale
 from triage.models import Analysis, Example, ExampleVector, Vector
 
 Numbers = NDArray[np.int64]
+SOME = 4096  # items at a time where the whole is not needed at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,9 +120,9 @@ def rows_of(
     names = sorted(pool_recipes)
     widths = [len(scales[name].mean) for name in names]
     found, left = np.zeros((len(numbers), sum(widths)), np.float32), 0
-    for name, width, share in zip(names, widths, learning.says(widths), strict=True):
     if not numbers:
         return found
+    for name, width, share in zip(names, widths, learning.says(widths), strict=True):
         own, values = _vectors(case, pool_recipes[name], sorted(set(numbers)))
         at = {int(number): row for row, number in enumerate(own)}
         for place, number in enumerate(numbers):
@@ -167,6 +168,47 @@ def _vectors(
     return np.array(own, np.int64), values
 
 
+def present(case: Case, recipes: Mapping[str, str]) -> tuple[Numbers, NDArray[np.uint8]]:
+    """Items that have a vector of these recipes, ascending, and which ones: a bit for each in the order of names."""
+    rows = Vector.objects.filter(whole=True, analysis__item__case=case)
+    numbers = rows.order_by("analysis__item__number").values_list("analysis__item__number", flat=True)
+    own = [numbers.filter(analysis__recipe=recipes[name]).iterator(10_000) for name in sorted(recipes)]
+    return (
+        _presence([np.fromiter(one, np.int64) for one in own])
+        if own
+        else (np.empty(0, np.int64), np.empty(0, np.uint8))
+    )
+
+
+def blocks(
+    case: Case, recipes: Mapping[str, str], numbers: Numbers, has: NDArray[np.uint8]
+) -> Iterator[NDArray[np.float32]]:
+    """The vectors of these items side by side as they are stored, in the order of names, some items at a time.
+
+    A vector that an item lacks (`has`) is NaN. Raises LookupError where one that it has is gone.
+    """
+    names = sorted(recipes)
+    widths = [_width(case, recipes[name]) for name in names]
+    for at in range(0, len(numbers), SOME):
+        some, there = numbers[at : at + SOME], has[at : at + SOME]
+        found, left = np.full((len(some), sum(widths)), np.nan, np.float32), 0
+        for bit, (name, width) in enumerate(zip(names, widths, strict=True)):
+            rows = np.flatnonzero(there & (1 << bit))
+            if len(rows):
+                own, values = _vectors(case, recipes[name], some[rows].tolist())
+                if not np.array_equal(own, some[rows]):
+                    raise LookupError(f"vectors of {name} that were there are missing")
+                found[rows, left : left + width] = values
+            left += width
+        yield found
+
+
+def _width(case: Case, recipe: str) -> int:
+    rows = Vector.objects.filter(analysis__item__case=case, analysis__recipe=recipe, whole=True)
+    values = rows.order_by().values_list("values", flat=True).first()
+    return 0 if values is None else len(bytes(values)) // 2
+
+
 def _presence(own: Sequence[Numbers]) -> tuple[Numbers, NDArray[np.uint8]]:
     numbers = np.unique(np.concatenate(own))
     has = np.zeros(len(numbers), np.uint8)
@@ -184,6 +226,8 @@ def _of_examples(examples: Sequence[int], recipe: str) -> dict[int, NDArray[np.f
         values = boxes.get(example)
         if values is None:
             one = Example.objects.get(pk=example)
+            if one.item_id is None:
+                continue
             rows = Vector.objects.filter(analysis__item_id=one.item_id, analysis__recipe=recipe)
             moments = list(rows.values_list("pk", "at_ms", "whole"))
             if not moments:
@@ -194,5 +238,3 @@ def _of_examples(examples: Sequence[int], recipe: str) -> dict[int, NDArray[np.f
             values = rows.values_list("values", flat=True).get(pk=nearest[0])
         found[place] = np.frombuffer(bytes(values), "<f2")
     return found
-            if one.item_id is None:
-                continue

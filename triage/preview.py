@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
+
 from archive.models import Item
-from triage import asking, scoring, standing, versions
+from triage import asking, scoring, standing, unusual, versions
 from triage.models import Question, Standing
 from triage.versions import Version
 
@@ -59,8 +61,12 @@ def of(*, question: Question, rules: Mapping[str, Any]) -> Preview:
         .order_by("number")
     )
     facts = standing.facts_of([row.item for row in rows])
+    tenths = unusual.shares(question.case, np.array([row.number for row in rows], np.int64))
+    told = {row.item_id: int(one) for row, one in zip(rows, tenths, strict=True)}
+    facts = {pk: scoring.with_unusual(one, told[pk]) for pk, one in facts.items()}
     points = [int(scoring.score(rules, facts[row.item_id])[0].scaleb(3)) for row in rows]
-    before = [_score(row, row.points, version) for row in rows]
+    more = scoring.unusual_points(version.ranking.rules if version else scoring.NO_RULES, tenths)
+    before = [_score(row, row.points + int(one), version) for row, one in zip(rows, more, strict=True)]
     after = [_score(row, new, version) for row, new in zip(rows, points, strict=True)]
     was, will = _places(rows, before), _places(rows, after)
     moves = [

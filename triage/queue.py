@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from archive import access
 from archive.errors import BadInput
 from archive.models import Case, Item, User
-from triage import questions, registry, sequence, standing, versions
+from triage import questions, registry, sequence, standing, unusual, versions
 from triage.asking import newest
 from triage.models import Question, Ranking, Seen, Standing
 from triage.versions import Version
@@ -269,6 +269,7 @@ def shown(item: Item, question: Question | None = None, *, came: str = "") -> di
         raise BadInput(f"An item came by one of {', '.join(CAME)}.")
     latest = _newest(item.case, question)
     analyses = standing.current_analyses([item.pk]).get(item.pk, {}).values()
+    compared = unusual.share(item)
     return {
         "question": _number(question),
         "ranking": standing.Rules(here.criteria, "", {}, here.rules_sha256).ranking
@@ -282,7 +283,9 @@ def shown(item: Item, question: Question | None = None, *, came: str = "") -> di
         "reasons": reasons(item, question),
         "came": came or found.came,
         "state": here.state,
-        "models": sorted(f"{a.model} ({a.analyser} {a.version})" for a in analyses),
+        "models": sorted(
+            f"{a.model} ({a.analyser} {a.version})" for a in (*analyses, *([compared.by] if compared else []))
+        ),
         "notice": registry.notice(),
     }
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from archive import schedule
 from archive.jobs import job
 from archive.models import Case, Item, Job
-from triage import examples, learning, ordering, pool, questions, standing, versions
+from triage import examples, learning, ordering, pool, questions, scoring, standing, unusual, versions
 from triage.asking import Settings, answered, answers_since, ask, compare, newest, set_settings, settings_of
 from triage.learning import Ranker, Start
 from triage.models import Column, Example, ExampleVector, Known, Question, Ranking, Standing
@@ -105,8 +105,11 @@ def rank(row: Job, case: Case) -> None:
     question = questions.numbered(case, row.payload.get("question", Question.MAIN))
     if question.closed_at is None:
         make(question)
+        held = _pools.get(case.pk)
         with transaction.atomic(durable=True):
             compare(case)
+            if held is not None:
+                unusual.ask(case, with_vectors=len(held[2].numbers), recipes=held[2].recipes)
 
 
 @job("triage.know_again", attempts=3, after=SAID)
@@ -131,6 +134,8 @@ class Given:
     labels: list[Label]
     settings: Settings
     seed: int
+    # Where the rules ask for it: how unusual each was (triage.unusual.shares), which is among its points already
+    unusual: Whole | None = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,7 @@ def make(question: Question, *, at: datetime | None = None, seed: int | None = N
     rules = standing.rules_of(case, question.number)
     _bring_up_to_date(case, question, rules)
     examples.settle(question)
-    given = _given(question, at, secrets.randbits(63) if seed is None else seed)
+    given = _given(question, rules, at, secrets.randbits(63) if seed is None else seed)
     learner = _learner(question, given)
     made = put_in_order(given, learner, _still_calibrated(question, rules, given, learner))
     return _store(question, at, rules, given, learner, made)
@@ -292,7 +297,7 @@ def _bring_up_to_date(case: Case, question: Question, rules: standing.Rules) -> 
         standing.rescore(case, question.number)
 
 
-def _given(question: Question, at: datetime, seed: int) -> Given:
+def _given(question: Question, rules: standing.Rules, at: datetime, seed: int) -> Given:
     rows = Standing.objects.filter(case_id=question.case_id, question=question.number).order_by("number")
     query = rows.values_list("number", "band", "state", "known_id", "points").query
     with (
@@ -305,6 +310,10 @@ def _given(question: Question, at: datetime, seed: int) -> Given:
         [(n, b | (LOOKED if s == scored else 0), k or 0, p) for n, b, s, k, p in found], np.int64
     )
     numbers, states, known, points = plain.reshape(-1, 4).T.copy()
+    found_unusual = None
+    if scoring.unusual_criteria(rules.rules):
+        found_unusual = unusual.shares(question.case, numbers)
+        points += scoring.unusual_points(rules.rules, found_unusual)
     points[known == 0] = 0  # nothing was known yet
     return Given(
         numbers,
@@ -315,6 +324,7 @@ def _given(question: Question, at: datetime, seed: int) -> Given:
         _labels(question),
         settings_of(question),
         seed,
+        found_unusual,
     )
 
 
@@ -348,6 +358,9 @@ def _labels(question: Question) -> list[Label]:
     shown = Example.objects.filter(question=question, ended_at=None).order_by("pk")
     seen = set(ExampleVector.objects.filter(example__in=shown).values_list("example_id", flat=True))
     for pk, item, number, at_ms, x in shown.values_list("pk", "item_id", "item__number", "at_ms", "x"):
+        if item is None:  # a picture: it teaches once a model has looked
+            labels += [(0, True, pk, True)] if pk in seen else []
+            continue
         extra = (
             pk in seen if x is not None else at_ms is not None
         )  # the item stands for a box not yet looked at
@@ -358,9 +371,6 @@ def _labels(question: Question) -> list[Label]:
 
 # --- what a worker keeps ------------------------------------------------------------------------------------------
 
-        if item is None:  # a picture: it teaches once a model has looked
-            labels += [(0, True, pk, True)] if pk in seen else []
-            continue
 KEPT_CASES = 1  # whose vectors a worker holds: some 10 KB an item
 KEPT_QUESTIONS = 3
 _pools: OrderedDict[Any, tuple[Whole, tuple[int, ...], Pool]] = OrderedDict()
@@ -433,6 +443,8 @@ def _store(
         "anchors": made.anchors,
         "shares": made.shares,
     }
+    if given.unusual is not None:
+        arrays["unusual"] = given.unusual
     if learner is not None:
         arrays |= {"pool": learner.pool.numbers, "has": learner.pool.has}
         for name, scale in learner.pool.scales.items():

@@ -1,7 +1,7 @@
 """Stored orders made again: from the facts, rules, answers and vectors that they name, and compared digit by digit."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ class Replayer:
             numbers=columns["numbers"].astype(np.int64),
             states=columns["states"].astype(np.int64),
             known=columns["known"].astype(np.int64),
-            points=self._points(columns["known"], ranking),
+            points=self._points(columns, ranking),
             waited_days=waited(question.case_id, columns["numbers"].astype(np.int64), ranking.at),
             labels=[
                 (number, bool(yes), example, bool(extra)) for number, yes, example, extra in ranking.labels
@@ -72,8 +72,9 @@ class Replayer:
         made = put_in_order(given, learner, calibrated, stored=Fit(version.how, version.columns["shares"]))
         return found + [f"version {number}: {words}" for words in _differences(version, given, made)]
 
-    def _points(self, known: NDArray[Any], ranking: Ranking) -> Whole:
+    def _points(self, columns: Mapping[str, NDArray[Any]], ranking: Ranking) -> Whole:
         """Each item's points by the rules of then over what was known then."""
+        known = columns["known"]
         of: dict[int, int] = {0: 0}
         wanted = [int(pk) for pk in np.unique(known) if pk]
         for start in range(0, len(wanted), standing.CHUNK):
@@ -86,7 +87,10 @@ class Replayer:
             for pk, one in facts.read(kept).items():
                 self._scored[ranking.rules_sha256, pk] = int(scoring.score(ranking.rules, one)[0].scaleb(3))
         of.update({pk: self._scored[ranking.rules_sha256, pk] for pk in wanted})
-        return np.array([of[int(pk)] for pk in known], np.int64)
+        points = np.array([of[int(pk)] for pk in known], np.int64)
+        if "unusual" in columns:
+            points += np.where(known > 0, scoring.unusual_points(ranking.rules, columns["unusual"]), 0)
+        return points
 
     def _learner_of(self, case: Case, ranking: Ranking) -> Learner | None:
         """A learner on the vectors of then."""

@@ -11,6 +11,7 @@
       {"name": "At the bridge", "kind": "place", "near": ["33.5102", "36.2913"], "km": "2", "weight": "2"},
       {"name": "In the valley", "kind": "place", "box": ["33.4", "36.1", "33.6", "36.4"], "weight": "1"},
       {"name": "That week", "kind": "captured", "since": "2026-05-01", "until": "2026-05-07", "weight": "1"},
+      {"name": "Out of the ordinary", "kind": "unusual", "percent": "2", "weight": "1"},
       {"name": "Source reliability", "kind": "source", "weight": "1"},
       {"name": "Captured recently", "kind": "recency", "weight": "1", "half_life_days": 90, "as_of": "2026-11-21"}]}
 
@@ -90,6 +91,7 @@ FIELDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "from_source": (_of("sources", "weight"), _of()),
     "place": (_of("weight"), _of("box", "near", "km")),
     "captured": (_of("weight"), _of("since", "until")),
+    "unusual": (_of("percent", "weight"), _of()),
     "source": (_of("weight"), _of()),
     "recency": (_of("weight", "half_life_days"), _of("as_of")),
 }
@@ -152,6 +154,8 @@ def _value_faults(criterion: dict[str, Any], known: set[str]) -> list[str]:
         faults.append("at_most is not negative: it bounds how far the count moves an item, either way.")
     if not _is_number(criterion.get("from_confidence", "1"), Decimal(0), Decimal(1)):
         faults.append("from_confidence is a number from 0 to 1, as text.")
+    if not _is_number(criterion.get("percent", "1"), Decimal("0.1"), Decimal(100), "0.1"):
+        faults.append("percent is a number from 0.1 to 100, as text, with at most one decimal.")
     for what, (least, most) in WHOLE.items():
         value = criterion.get(what, least)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:

@@ -15,16 +15,22 @@ source       weight x reliability / 100; nothing where the reliability is not st
 recency      weight, halved for every `half_life_days` that the capture date lies before `as_of` (without it: before the
              case was opened); nothing where no date is claimed or established
 
+unusual      weight when the item is among the `percent` of the compared items that are least like the rest of the case;
+             nothing for one that came in since
+
 A negative weight moves an item back; it never hides.
 """
 
 import math
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from triage.facts import Facts, Place
 from triage.rules import (
@@ -54,7 +60,10 @@ __all__ = [
     "known_classes",
     "rules_sha256",
     "score",
+    "unusual_criteria",
+    "unusual_points",
     "validate",
+    "with_unusual",
 ]
 
 EARTH_KM = 6371.0088  # mean radius, IUGG
@@ -89,6 +98,23 @@ def score(rules: Mapping[str, Any], facts: Facts) -> tuple[Decimal, list[Reason]
         key=lambda reason: -abs(reason.contribution)
     )  # stable: equal ones stay in the order of the rules
     return sum((reason.contribution for reason in reasons), Decimal("0.000")), reasons
+
+
+def unusual_criteria(rules: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Those that ask how unusual an item is. It is known when an order is made, and is among no item's kept facts."""
+    return [criterion for criterion in rules["criteria"] if criterion["kind"] == "unusual"]
+
+
+def with_unusual(facts: Facts, tenths: int) -> Facts:
+    """The facts with how unusual the item is, in tenths of a percent (0: not compared)."""
+    return replace(facts, unusual=Decimal(tenths) / 10 if tenths else None)
+
+
+def unusual_points(rules: Mapping[str, Any], tenths: NDArray[Any]) -> NDArray[np.int64]:
+    """What these criteria alone add to items that are so unusual, in thousandths of a point."""
+    own = {"criteria": unusual_criteria(rules)}
+    table = [int(score(own, with_unusual(Facts(), one))[0].scaleb(3)) for one in range(1001)]
+    return np.array(table, np.int64)[tenths]
 
 
 # --- applying -----------------------------------------------------------------------------------------------
@@ -256,6 +282,12 @@ def _km(near: Iterable[str], place: Place) -> float:
     return 2 * EARTH_KM * math.asin(min(1.0, math.sqrt(half)))
 
 
+def _unusual(criterion: Mapping[str, Any], facts: Facts) -> Reason | None:
+    if facts.unusual is None or facts.unusual > Decimal(criterion["percent"]):
+        return None
+    return _line(criterion, f"among the {facts.unusual.normalize():f} % least like the rest", machine=True)
+
+
 def _captured(criterion: Mapping[str, Any], facts: Facts) -> Reason | None:
     day = facts.captured_on
     since, until = criterion.get("since"), criterion.get("until")
@@ -299,6 +331,7 @@ _KINDS: dict[str, Callable[[Mapping[str, Any], Facts], Reason | None]] = {
     "from_source": _from_source,
     "place": _place,
     "captured": _captured,
+    "unusual": _unusual,
     "source": _source,
     "recency": _recency,
 }

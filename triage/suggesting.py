@@ -6,12 +6,13 @@ from uuid import UUID
 
 from django.db.models import Count, QuerySet
 from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from archive.models import Case, Item
 from archive.views.suggestions import Box, Brief, Class, Full, Model, Reason
-from triage import queue, registry, standing, timeline, wording
-from triage.models import Analysis, Detection, Question, Seen, Shot, Standing
+from triage import queue, registry, standing, timeline, unusual, wording
+from triage.models import Analysis, CaseAnalysis, Detection, Question, Seen, Shot, Standing
 from triage.timeline import Objects
 
 MOST_BOXES = 4000
@@ -39,7 +40,7 @@ class Offer:
     def full(self, item: Item) -> Full:
         """Boxes, lanes, models and reasons of one item."""
         analyses = standing.current_analyses([item.pk]).get(item.pk, {})
-        row = queue.stands(item)
+        row, compared = queue.stands(item), unusual.share(item)
         found = list(
             Detection.objects.filter(analysis__in=[a.pk for a in analyses.values()]).order_by(
                 "at_ms", "-confidence"
@@ -58,12 +59,13 @@ class Offer:
             chips=tuple(_chip(s, spans.get(s.label, ()), followed.get(s.label)) for s in seen),
             boxes=[_box(d, timed) for d in found],
             lanes=lanes[:MOST_LANES],
-            models=_models(analyses.values()),
+            models=_models([*analyses.values(), *([compared.by] if compared else [])]),
             reasons=reasons_of(row),
             shots_ms=sorted({*cuts, *(start for lane in lanes for start, _end in lane.spans)}),
             state=_state(row, bool(analyses)),
             notice=registry.notice(),
             looked_ms=sorted(set().union(*looked)),
+            unusual=unusual_words(compared),
             similar_url=_similar_url(item, analyses.values()),
         )
 
@@ -99,12 +101,20 @@ def reasons_of(row: Standing) -> list[Reason]:
     ]
 
 
-def _models(analyses: Iterable[Analysis]) -> list[Model]:
+def unusual_words(compared: "unusual.Unusual | None") -> str:
+    """How unlike the rest of its case an item is; empty where it was not compared."""
+    if compared is None:
+        return ""
+    words = _("less like the rest of this case than %(n)s %% of its items (uncalibrated)")
+    return words % {"n": number_format(compared.beyond, decimal_pos=1)}
+
+
+def _models(analyses: Iterable[Analysis | CaseAnalysis]) -> list[Model]:
     """Each model once, with what it was asked for and the version of the analyser that asked."""
     tasks: dict[tuple[str, str], list[str]] = defaultdict(list)
     for one in analyses:
         words = _("%(task)s (version %(n)s)") % {"task": one.get_task_display(), "n": one.version}
-        tasks[one.model, one.weights_sha256].append(words)
+        tasks[one.model, getattr(one, "weights_sha256", "")].append(words)
     return [Model(name, weights, _(", ").join(said)) for (name, weights), said in sorted(tasks.items())]
 
 

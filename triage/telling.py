@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
@@ -27,7 +28,7 @@ from archive.errors import Conflict
 from archive.jobs import job
 from archive.models import Case, Item, Job
 from archive.schedule import duty
-from triage import asking, questions, ranking, rules, scoring, sending, standing
+from triage import asking, questions, ranking, rules, scoring, sending, standing, unusual
 from triage.models import Alert, Destination, Question, Standing, Subscription, Telling
 
 Measure, Ended, Channel = Subscription.Measure, Subscription.Ended, Telling.Channel
@@ -119,13 +120,18 @@ def _ruled(case: Case, asked: list[Subscription]) -> Iterator[tuple[UUID, UUID, 
     rows = Standing.objects.filter(case=case, question=Question.MAIN, state=Standing.State.SCORED)
     done = Job.objects.filter(name="triage.alerts", case=case, state=Job.State.DONE)
     last = done.order_by("-started_at").first()
-    if last and all(one.at < last.started_at for one in asked):  # else all, as one of them is new
+    compared = unusual.newest(case)
+    since = max([one.at for one in asked] + ([compared.finished_at] if compared else []))
+    if last and since < last.started_at:  # else all, as something is new that any item may match
         rows = rows.filter(scored_at__gte=last.started_at - OVERLAP)
     ids = list(rows.order_by("number").values_list("item_id", flat=True))
     answered = {one.question_id: questions.in_force(one.question) for one in asked}
     for some in _some(ids, CHUNK):
-        items = Item.objects.filter(pk__in=some).select_related("case", "source")
-        for item, facts in standing.facts_of(items).items():
+        items = Item.objects.filter(pk__in=some).select_related("case", "source").order_by("number")
+        tenths = unusual.shares(case, np.array([item.number for item in items], np.int64))
+        told = {item.pk: int(one) for item, one in zip(items, tenths, strict=True)}
+        for item, known in standing.facts_of(items).items():
+            facts = scoring.with_unusual(known, told[item])
             for one in asked:
                 if item in answered[one.question_id]:
                     continue

@@ -8,6 +8,7 @@ little-endian, under these names; `numbers` are all items of the case by arrival
     pool     i4     has      u1     items that had vectors, and which embedders' (a bit each, in the order of names)
     anchors  i4     shares   f8     which labels the model is expressed by, their shares, and last the intercept
     scale:X  f4     mean and then spread of the columns of embedder X
+    unusual  i2     where the rules ask for it, goes with `numbers`: see triage.unusual (0: not compared)
 
 The order itself is not stored: `triage.ordering.order` makes it of these and the seed, and its hash must be the stored one.
 """
@@ -30,8 +31,8 @@ from triage import facts, learning, ordering, pool, scoring
 from triage.learning import Scale, Start
 from triage.models import Column, Known, Ranking, Standing
 from triage.ordering import Combination, Order, Parts
-
 from triage.wording import PICTURE
+
 TYPES = {
     "numbers": "<i4",
     "states": "u1",
@@ -44,6 +45,8 @@ TYPES = {
     "anchors": "<i4",
     "shares": "<f8",
     "scale": "<f4",
+    "unusual": "<i2",
+    "scores": "<i4",
 }
 LOOKED = 8  # beside the band
 KEPT = 4  # versions that a process holds open
@@ -190,6 +193,9 @@ def reasons(version: Version, case: Case, numbers: Iterable[int]) -> dict[int, l
     known = {n: int(version.columns["known"][row]) for n, row in wanted.items()}
     kept = dict(Known.objects.filter(pk__in=[pk for pk in known.values() if pk]).values_list("pk", "facts"))
     read = facts.read(kept)
+    if "unusual" in version.columns:
+        tenths = {known[n]: int(version.columns["unusual"][row]) for n, row in wanted.items()}
+        read = {pk: scoring.with_unusual(one, tenths[pk]) for pk, one in read.items()}
     like = _alike(version, case, [n for n, row in wanted.items() if version.looked_at[row]])
     how, found = version.how, {}
     for n, row in wanted.items():
@@ -218,7 +224,8 @@ def _learned(version: Version, row: int, like: list[tuple[int, bool]]) -> list[d
         return [_line(LEARNED, part, "nothing to compare it by: the mean of all", machine=True)]
     names, yes = " and ".join(str(number) if number else PICTURE for number, _ in like), like[0][1]
     words = f"looks like {names}, marked {'yes' if yes else 'no'}"
-    return [{**_line(LEARNED, part, words, machine=True), "items": [number for number, _ in like]}]
+    items = [number for number, _ in like if number]
+    return [{**_line(LEARNED, part, words, machine=True), "items": items}]
 
 
 def _alike(version: Version, case: Case, numbers: list[int]) -> dict[int, list[tuple[int, bool]]]:

@@ -128,6 +128,10 @@ _SENTENCES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] =
     (re.compile(r"read in it: (.+)"), lambda f: _("read in it: %(word)s") % {"word": f[1]}),
     (re.compile(r"noted: (.+)"), lambda f: _("noted: %(word)s") % {"word": f[1]}),
     (re.compile(r"source (\S+)"), lambda f: _("source %(code)s") % {"code": f[1]}),
+    (
+        re.compile(r"among the (\S+) % least like the rest"),
+        lambda f: _("among the %(n)s %% least like the rest of this case") % {"n": f[1]},
+    ),
     (re.compile("established inside the box"), lambda _f: _("established inside the box")),
     (re.compile("claimed inside the box"), lambda _f: _("claimed inside the box")),
     (re.compile(r"established (\S+) km away"), lambda f: _("established %(km)s km away") % {"km": f[1]}),

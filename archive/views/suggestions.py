@@ -78,6 +78,7 @@ class Full:
     state: str = ""
     notice: str = ""
     looked_ms: Sequence[int] = ()  # the moments of a video at which boxes were looked for
+    unusual: str = ""  # how unlike the rest of its case the item is
     similar_url: str = ""  # the screen with what looks like it
 
 

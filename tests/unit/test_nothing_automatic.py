@@ -123,6 +123,7 @@ def test_every_job_is_on_the_list():
             "triage.alert_mail",  # to an address that an administrator allowed and a person chose
             "triage.alert_webhook",  # the same, off unless the settings allow it: tests/unit/triage/test_sending.py
             "triage.alert_round",
+            "triage.unusual",  # says which items are least like the rest of their case
             "triage.near",  # fingerprints and groups; deciding for a group is a person's act
             "evidence.build",
             "evidence.redact",

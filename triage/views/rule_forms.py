@@ -19,6 +19,7 @@ KINDS = {
     "from_source": gettext_lazy("comes from a source"),
     "place": gettext_lazy("captured at a place"),
     "captured": gettext_lazy("captured in a span of days"),
+    "unusual": gettext_lazy("is unusual in this case"),
     "source": gettext_lazy("source reliability"),
     "recency": gettext_lazy("captured recently"),
 }
@@ -44,6 +45,7 @@ _OF_KIND = {
     "from_source": ("sources",),
     "place": ("near", "km", "box"),
     "captured": ("since", "until"),
+    "unusual": ("percent",),
     "source": (),
     "recency": ("days", "as_of"),
 }
@@ -90,6 +92,9 @@ class RuleForm(forms.Form):
     at_most = forms.CharField(label=gettext_lazy("At most, points"), max_length=12, required=False)
     at_least = forms.IntegerField(label=gettext_lazy("At least so many"), required=False, min_value=1)
     seconds = forms.IntegerField(label=gettext_lazy("For so many seconds"), required=False, min_value=0)
+    percent = forms.CharField(
+        label=gettext_lazy("Among so many percent least like the rest"), max_length=12, required=False
+    )
     days = forms.IntegerField(label=gettext_lazy("Half after days"), required=False, min_value=1)
     as_of = forms.DateField(label=gettext_lazy("Counted back from"), required=False)
     confidence = forms.CharField(label=gettext_lazy("From confidence"), max_length=12, required=False)
@@ -98,7 +103,7 @@ class RuleForm(forms.Form):
         super().__init__(*given, **more)
         for name in ("since", "until", "as_of"):
             self.fields[name].widget = forms.DateInput({"type": "date"}, format="%Y-%m-%d")
-        for name in ("near", "km", "box", "points", "at_most", "confidence"):
+        for name in ("near", "km", "box", "points", "percent", "at_most", "confidence"):
             self.fields[name].widget.attrs |= {"dir": "ltr", "inputmode": "decimal"}
         self.fields["classes"].widget.attrs["list"] = "classes"
         self.fields["tags"].widget.attrs["list"] = "tags"
@@ -118,7 +123,19 @@ class RuleForm(forms.Form):
         if not name:
             return None
         kind = self["kind"].value() or "seen"
-        shown = ("classes", "groups", "tags", "words", "sources", "near", "box", "since", "until", "days")
+        shown = (
+            "classes",
+            "groups",
+            "tags",
+            "words",
+            "sources",
+            "near",
+            "box",
+            "since",
+            "until",
+            "percent",
+            "days",
+        )
         said = [
             str(self[field].value())
             for field in shown

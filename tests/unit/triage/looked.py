@@ -45,8 +45,14 @@ def two_kinds(case: Case, count: int, *, seed: int = 0, yes_every: int = 5) -> l
     """Items of two kinds whose vectors lie apart: every `yes_every`th is of the first kind."""
     rng = np.random.default_rng(seed)
     middle = rng.normal(size=(2, 16))
-    vectors = [middle[int(n % yes_every > 0)] + 0.6 * rng.normal(size=16) for n in range(count)]
-    made = items(case, count)
+    return with_vectors(
+        case, [middle[int(n % yes_every > 0)] + 0.6 * rng.normal(size=16) for n in range(count)]
+    )
+
+
+def with_vectors(case: Case, vectors) -> list[Item]:
+    """Items of which an embedder made these vectors."""
+    made = items(case, len(vectors))
     _looked(zip(made, vectors, strict=True), EMBEDDER, "")
     standing.rebuild(case)
     return made

@@ -1,4 +1,4 @@
-"""manage.py triage check | rescore | rebuild | again | near | replay [--case CODE] | index rebuild | index check | simulate --dataset DIR --positive NAME | train-clips --out FILE --dataset DIR"""
+"""manage.py triage check | rescore | rebuild | again | unusual | near | replay [--case CODE] | index rebuild | index check | simulate --dataset DIR --positive NAME | train-clips --out FILE --dataset DIR"""
 
 import sys
 from argparse import ArgumentParser
@@ -9,7 +9,7 @@ from archive.custody import Actor
 from archive.errors import Damaged, NotFound
 from archive.management.base import Command as Base
 from archive.models import Case
-from triage import near, pictures, pipeline, registry, replaying, similar, standing, tracks
+from triage import near, pictures, pipeline, registry, replaying, similar, standing, tracks, unusual
 from triage.management import simulating, training
 
 
@@ -25,6 +25,7 @@ class Command(Base):
             ("rescore", "score every item again by the criteria in force"),
             ("rebuild", "make the whole order again from items, detections, criteria and decisions"),
             ("again", "queue the analysis of items that the installed models have not looked at"),
+            ("unusual", "make again what says how unusual items are, and compare it with what is stored"),
             ("near", "make fingerprints and groups of items that look the same again"),
         ):
             commands.add_parser(name, help=words).add_argument(
@@ -128,6 +129,19 @@ class Command(Base):
                 f"{wrong} differences in {len(ranks)} stored ranks. The originals are not affected."
             )
         self.stdout.write(f"{len(ranks)} stored ranks made again: the same order, scores and reasons.")
+
+    def unusual(self, cases: list[Case]) -> None:
+        """Make the comparisons that count again."""
+        wrong = 0
+        for stored in filter(None, map(unusual.newest, cases)):
+            for fault in unusual.faults(stored):
+                wrong += 1
+                self.stdout.write(f"{stored.case.code}, comparison {stored.number}: {fault}")
+        if wrong:
+            raise Damaged(
+                f"{wrong} differences. The originals are not affected; a new comparison replaces these."
+            )
+        self.stdout.write("Every comparison that counts was made again: the same vectors and scores.")
 
     def near(self, cases: list[Case]) -> None:
         """Make fingerprints and groups again."""
