@@ -10,7 +10,7 @@ from archive.custody.log import recording
 from archive.models import CustodyEvent, Item, Job
 from tests import cast
 from tests.unit.triage import looked
-from triage import forest, pipeline, queue, questions, ranking, review, scoring, suggesting, unusual, versions
+from triage import forest, pipeline, questions, queue, ranking, review, scoring, suggesting, unusual, versions
 from triage.models import CaseAnalysis, Vector
 from triage.preview import of as preview
 from triage.replaying import Replayer
