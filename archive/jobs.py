@@ -11,9 +11,10 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
@@ -131,16 +132,17 @@ def follow_all(told: list[tuple[str, Any]]) -> None:
     """As `follow`, for many events at once."""
     from archive.models import Item, Job
 
-    now, rows = timezone.now(), []
+    now, rows = timezone.now(), {}
     for event, subject in told:
         for kind in KINDS.values():
             if event in kind.after:
                 item = subject if isinstance(subject, Item) else getattr(subject, "item", None)
                 if item is not None:
-                    rows.append(_row(kind, item, now, once=True))
+                    row = _row(kind, item, now, once=True)
+                    rows[row.key] = row
     if rows:
-        Job.objects.bulk_create(rows, ignore_conflicts=True)
-    for name in {row.name for row in rows}:
+        Job.objects.bulk_create(rows.values(), ignore_conflicts=True)
+    for name in {row.name for row in rows.values()}:
         _wake_after_commit(name)
 
 
@@ -211,7 +213,9 @@ def claim(name: str, count: int = 1) -> list:
             started_at=now,
         )
         taken = list(
-            Job.objects.filter(pk__in=ids).select_related("item__case", "case").order_by("created_at")
+            Job.objects.filter(pk__in=ids)
+            .select_related("item__case", "item__source", "case")
+            .order_by("created_at")
         )
     log.debug("claimed", extra={"job": kind.name, "count": len(taken)})
     return taken
@@ -229,6 +233,15 @@ def pass_on(name: str) -> None:
 def finish(row: Any) -> bool:
     """Mark a job that this worker holds as done. False when the lease was lost meanwhile (another may redo it)."""
     return _end(row, state="done", error="", finished_at=timezone.now())
+
+
+def finish_all(rows: Iterable[Any]) -> int:
+    """As `finish`, for many jobs in one statement or few. Returns how many of them this worker still held."""
+    hit, ended = 0, {"state": "done", "error": "", "finished_at": timezone.now(), "lease_until": None}
+    for (worker, attempts), some in groupby(sorted(rows, key=_hold), key=_hold):
+        held = _held(pk__in=[row.pk for row in some], worker=worker, attempts=attempts)
+        hit += held.update(**ended)
+    return hit
 
 
 def fail(row: Any, error: BaseException | str, *, last: bool = False) -> None:
@@ -255,10 +268,18 @@ def in_words(error: BaseException | str) -> str:
 
 
 def _end(row: Any, **fields: Any) -> bool:
+    held = _held(pk=row.pk, worker=row.worker, attempts=row.attempts)
+    return held.update(lease_until=None, **fields) == 1
+
+
+def _held(**which: Any) -> Any:
     from archive.models import Job
 
-    held = Job.objects.filter(pk=row.pk, state=Job.State.RUNNING, worker=row.worker, attempts=row.attempts)
-    return held.update(lease_until=None, **fields) == 1
+    return Job.objects.filter(state=Job.State.RUNNING, **which)
+
+
+def _hold(row: Any) -> tuple[str, int]:
+    return row.worker, row.attempts
 
 
 def run_waiting(name: str, *, most: int = 1000) -> int:

@@ -40,8 +40,8 @@ for line in sys.stdin:
         look([], warm=True)
         print("ready", flush=True)
         continue
-    began, found = time.perf_counter(), look(paths)
-    print(time.perf_counter() - began, found, flush=True)
+    began, boxes_found = time.perf_counter(), look(paths)
+    print(time.perf_counter() - began, boxes_found, flush=True)
 """
 BARE = {
     "ultralytics": """

@@ -166,17 +166,19 @@ def _tracks(analyses: Mapping[UUID, Mapping[str, Analysis]]) -> dict[UUID, list[
 def read(kept: Mapping[Any, Kept], suggested: Mapping[Any, Suggested] | None = None) -> dict[Any, Facts]:
     """Facts of what was kept, by the same keys, in a few queries.
 
-    `suggested` spares reading boxes and tags, for a caller that has them all.
+    `suggested` spares reading the boxes and tags of those for which the caller has them all.
     """
     owner = {UUID(pk): key for key, one in kept.items() for pk in one["analyses"]}
     writer = {pk: key for key, one in kept.items() for pk in one["notes"]}
-    suggested = _suggested(owner) if suggested is None else suggested
+    at_hand = suggested or {}
+    unread = {pk: key for pk, key in owner.items() if key not in at_hand}
+    said = {**at_hand, **(_suggested(unread) if unread else {})}
     nothing, texts = Suggested({}, {}), _texts(owner)
     for pk, text in Note.objects.filter(pk__in=list(writer)).order_by("pk").values_list("pk", "text"):
         texts[writer[pk]].append(Written(text, machine=False))
     return {
         key: Facts(
-            **suggested.get(key, nothing)._asdict(),
+            **said.get(key, nothing)._asdict(),
             reliability=one["reliability"],
             captured_on=date.fromisoformat(one["captured_on"]) if one["captured_on"] else None,
             opened_on=date.fromisoformat(one["opened_on"]),

@@ -1,6 +1,6 @@
 """From examined item to stored, scored suggestions: the one flow of this floor, top to bottom.
 
-analyse   claimed jobs in, their originals streamed through the model process, results stored one by one
+analyse   claimed jobs in, their originals streamed through the model process, results stored some at a time
 rescore   all items of a case again, after its criteria changed
 """
 
@@ -8,11 +8,13 @@ import atexit
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -35,6 +37,7 @@ from triage import (
     scoring,
     standing,
     stored,
+    tracking,
     tracks,
 )
 from triage.analysers.base import Analyser
@@ -43,6 +46,7 @@ from triage.registry import ModelEntry
 from triage.results import Looked
 from triage.runtimes.decode import Sampling
 from triage.runtimes.process import ModelProcess, Outcome, Work
+from triage.standing import Placing
 
 log = logging.getLogger("amparo.triage")
 
@@ -143,108 +147,147 @@ atexit.register(station.close)
 # --- analysing ------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A job that has come to its end: where its item stands now, and what was found in it if a model has looked."""
+
+    row: Job
+    state: str = State.SCORED
+    note: str = ""
+    outcome: Outcome | None = None
+    objects: Mapping[str, list[tracking.Followed]] = field(default_factory=dict)
+
+
 @job("triage.analyse", queue="analyse", attempts=3, limit_s=900, after="item.examined", batch=BATCH)
 def analyse(rows: list[Job]) -> None:
     """Look at the items of these jobs. Each is finished, or failed with its reason, by itself."""
     by_key = {row.pk: row for row in rows}
-    works = [work for row in rows if (work := _work(row))]
+    planned = [_work(row) for row in rows]
+    _keep([one for one in planned if isinstance(one, Ended)], [])
+    works = [one for one in planned if isinstance(one, Work)]
     if not works:
         return
     with station as process:
         recipes = [recipe_of(a, process.sampling, process.versions) for a in process.analysers]
-        for outcome in process.look(works):
-            row = by_key[outcome.work.key]
-            ended = timezone.now()
-            if outcome.looked:
-                _keep(row, outcome, recipes, ended - timedelta(seconds=outcome.seconds), ended)
-            elif outcome.undecodable:
-                _stand(row, State.UNREADABLE, outcome.sentence)
-            else:
-                _failed(row, outcome)
+        for outcomes in process.look_together(works):
+            ended = [_ended(by_key[outcome.work.key], outcome) for outcome in outcomes]
+            _keep([one for one in ended if one], recipes)
 
 
-def _work(row: Job) -> Work | None:
-    """What to look at for a job. None: nothing, and the item's place says why."""
+def _work(row: Job) -> Work | Ended:
+    """What to look at for a job; or that there is nothing to look at, and why."""
     item = row.item
     if item.disposed_at is not None:
-        _stand(row, State.UNREADABLE, "It was disposed of before a model looked at it.")
-    elif item.kind not in (Item.Kind.IMAGE, Item.Kind.VIDEO):
-        _stand(row, State.NOT_PICTURES, "")
-    elif item.condition in NOTHING_TO_DECODE:
-        _stand(row, State.UNREADABLE, "")
-    else:
-        limit_s = 300 + 4 * (item.duration_ms or 0) / 1000
-        return Work(row.pk, item.kind, item.size, lambda: vault.open(item.sha256), limit_s, about.facts(item))
+        return Ended(row, State.UNREADABLE, "It was disposed of before a model looked at it.")
+    if item.kind not in (Item.Kind.IMAGE, Item.Kind.VIDEO):
+        return Ended(row, State.NOT_PICTURES)
+    if item.condition in NOTHING_TO_DECODE:
+        return Ended(row, State.UNREADABLE)
+    limit_s = 300 + 4 * (item.duration_ms or 0) / 1000
+    return Work(row.pk, item.kind, item.size, lambda: vault.open(item.sha256), limit_s, about.facts(item))
+
+
+def _ended(row: Job, outcome: Outcome) -> Ended | None:
+    """How a job ends with what became of its work. None: it failed, which is noted."""
+    if outcome.looked:
+        video = row.item.kind == Item.Kind.VIDEO
+        objects = tracks.followed(outcome.looked, outcome.shots) if video else {}
+        return Ended(row, outcome=outcome, objects=objects)
+    if outcome.undecodable:
+        return Ended(row, State.UNREADABLE, outcome.sentence)
+    _failed(row, outcome)
     return None
 
 
-def _keep(
-    row: Job, outcome: Outcome, recipes: list[Recipe], started_at: datetime, finished_at: datetime
-) -> None:
-    """Store analyses, detections and place, and finish the job: one transaction. A second time changes nothing."""
-    item, looked = row.item, outcome.looked
-    objects = tracks.followed(looked, outcome.shots) if item.kind == Item.Kind.VIDEO else {}
-    for attempt in (1, 2):
-        try:
-            with transaction.atomic(durable=True):
-                have = set(Analysis.objects.filter(item=item).values_list("recipe", flat=True))
-                pairs = zip(looked, (r.of(outcome.work.facts) for r in recipes), strict=True)
-                fresh = [(one, recipe) for one, recipe in pairs if recipe.sha256 not in have]
-                if fresh:
-                    analyses = _store(item, fresh, started_at, finished_at)
-                    if item.kind == Item.Kind.VIDEO:
-                        tracks.keep(item, analyses, objects, outcome.shots)
-                standing.place(item, suggested=None if have else results.suggested(looked))
-                asking.compare(item.case)
-                jobs.finish(row)
-            return
-        except IntegrityError:  # another worker stored the same in this moment
-            if attempt == 2:
-                raise
+def _keep(ended: list[Ended], recipes: list[Recipe]) -> None:
+    """Store what was found and where each item stands, and finish the jobs: one transaction.
+
+    When it fails (one of them cannot be stored, or another worker stored one in this moment), each is stored by itself.
+    A second time changes nothing.
+    """
+    if not ended:
+        return
+    try:
+        with transaction.atomic(durable=True):
+            _store(ended, recipes)
+    except Exception as error:  # noqa: BLE001 - whichever it was of them says it again by itself
+        log.info("stored one by one", exc_info=error, extra={"count": len(ended)})
+        for one in ended:
+            _keep_alone(one, recipes)
 
 
-def _store(
-    item: Item,
-    looked: list[tuple[Looked, Recipe]],
-    started_at: datetime,
-    finished_at: datetime,
-) -> list[Analysis]:
-    """The analysers' results, each with its event."""
-    log, rows = Batch(Actor.system("worker")), []
-    for one, recipe in looked:
-        analysis = log.write(
-            Analysis(
-                item=item,
-                task=recipe.analyser.task,
-                analyser=recipe.analyser.name,
-                version=recipe.analyser.version,
-                model=recipe.model,
-                weights_sha256=recipe.weights_sha256,
-                parameters=recipe.parameters,
-                recipe=recipe.sha256,
-                started_at=started_at,
-                finished_at=finished_at,
-                frames=len(one.at_ms),
-                looked_at_ms=list(one.at_ms),
-                found=one.count,
-                truncated=one.truncated,
-                result_sha256=one.sha256,
-            ),
-            event="item.analysed",
-            also={"original": item.sha256},
+def _keep_alone(one: Ended, recipes: list[Recipe]) -> None:
+    try:
+        with transaction.atomic(durable=True):
+            _store([one], recipes)
+    except Exception as error:  # noqa: BLE001 - it is written on the job and shown; the others are stored
+        log.warning("not stored", exc_info=error, extra={"job": str(one.row.pk)})
+        jobs.fail(one.row, error)
+
+
+def _store(ended: list[Ended], recipes: list[Recipe]) -> None:
+    """Analyses with their events and results, the objects in videos, places, and the ends of the jobs."""
+    looked = [(one, one.outcome) for one in ended if one.outcome]
+    have = _recipes_of([one.row.item for one, _ in looked])
+    fresh = [
+        (one, found, recipe)
+        for one, outcome in looked
+        for found, recipe in zip(outcome.looked, (r.of(outcome.work.facts) for r in recipes), strict=True)
+        if recipe.sha256 not in have.get(one.row.item_id, ())
+    ]
+    analyses = _analyses(fresh)
+    stored.put_all((analysis, found) for analysis, (_, found, _) in zip(analyses, fresh, strict=True))
+    for one, outcome in looked:
+        item = one.row.item
+        made = [analysis for analysis in analyses if analysis.item_id == item.pk]
+        if made and item.kind == Item.Kind.VIDEO:
+            tracks.keep(item, made, one.objects, outcome.shots)
+    standing.place_all([_placing(one, first=one.row.item_id not in have) for one in ended])
+    for case in {one.row.item.case for one, _ in looked}:
+        asking.compare(case)
+    jobs.finish_all([one.row for one in ended])
+
+
+def _recipes_of(items: list[Item]) -> dict[UUID, set[str]]:
+    """The recipes by which these items were analysed already."""
+    have: dict[UUID, set[str]] = defaultdict(set)
+    for item, recipe in Analysis.objects.filter(item__in=items).order_by().values_list("item_id", "recipe"):
+        have[item].add(recipe)
+    return dict(have)
+
+
+def _analyses(fresh: list[tuple[Ended, Looked, Recipe]]) -> list[Analysis]:
+    """The rows that say what looked at what, each with its event; in the same order."""
+    log = Batch(Actor.system("worker"))
+    rows = []
+    for ended, found, recipe in fresh:
+        item, outcome = ended.row.item, ended.outcome
+        analysis = Analysis(
+            item=item,
+            task=recipe.analyser.task,
+            analyser=recipe.analyser.name,
+            version=recipe.analyser.version,
+            model=recipe.model,
+            weights_sha256=recipe.weights_sha256,
+            parameters=recipe.parameters,
+            recipe=recipe.sha256,
+            started_at=outcome.ended_at - timedelta(seconds=outcome.seconds),
+            finished_at=outcome.ended_at,
+            frames=len(found.at_ms),
+            looked_at_ms=list(found.at_ms),
+            found=found.count,
+            truncated=found.truncated,
+            result_sha256=found.sha256,
         )
-        rows.append((analysis, one))
+        rows.append(log.write(analysis, event="item.analysed", also={"original": item.sha256}))
     log.append()
-    for analysis, one in rows:
-        stored.put(analysis, one)
-    return [analysis for analysis, _ in rows]
+    return rows
 
 
-def _stand(row: Job, state: str, note: str) -> None:
-    """No model can look at this item: say so in its place, and finish the job."""
-    with transaction.atomic(durable=True):
-        standing.place(row.item, state=state, note=note)
-        jobs.finish(row)
+def _placing(one: Ended, *, first: bool) -> Placing:
+    """Where an item goes. Of what was looked at for the first time, the results at hand are all that models say."""
+    suggested = results.suggested(one.outcome.looked) if one.outcome and first else None
+    return Placing(one.row.item, one.state, one.note, suggested)
 
 
 def _failed(row: Job, outcome: Outcome) -> None:

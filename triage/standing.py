@@ -3,7 +3,7 @@
 Rows here are derived: `rebuild` makes them again from items, suggestions, criteria, decisions and answers.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -22,17 +22,31 @@ from triage.results import Suggested
 
 __all__ = [
     "Facts",
+    "Placing",
     "Rules",
     "admit",
     "current_analyses",
     "facts_of",
     "place",
+    "place_all",
     "rebuild",
     "rescore",
     "rules_of",
 ]
 
 CHUNK = 500
+PLACED = [
+    "kind",
+    "band",
+    "state",
+    "points",
+    "note",
+    "reasons",
+    "known",
+    "criteria",
+    "rules_sha256",
+    "scored_at",
+]
 MAIN = Question.MAIN
 Band, State = Standing.Band, Standing.State
 
@@ -113,41 +127,75 @@ def _take_over(case: Case, rows: list[Standing]) -> None:
 # --- scoring ------------------------------------------------------------------------------------------------
 
 
-def facts_of(items: Iterable[Item], suggested: Mapping[UUID, Suggested] | None = None) -> dict[UUID, Facts]:
-    """What is known of these items, in a few queries. They have their case and source at hand.
-
-    `suggested` spares reading what models said, for a caller that has it all.
-    """
-    return known_facts.read(known_facts.gather(items), suggested)
+def facts_of(items: Iterable[Item]) -> dict[UUID, Facts]:
+    """What is known of these items, in a few queries. They have their case and source at hand."""
+    return known_facts.read(known_facts.gather(items))
 
 
-def place(
-    item: Item,
-    facts: Facts | None = None,
-    *,
-    suggested: Suggested | None = None,
-    state: str = State.SCORED,
-    note: str = "",
-) -> None:
-    """Write an item's rows under all open questions after a model has looked, or could not. In the caller's transaction.
+@dataclass(frozen=True)
+class Placing:
+    """What became of an item that a model was to look at. `suggested` spares reading what models said."""
 
-    What is known is gathered and kept, unless `facts` are given; `suggested` spares reading what models said.
-    """
-    known_id = None
+    item: Item
+    state: str = State.SCORED
+    note: str = ""
+    suggested: Suggested | None = None
+
+
+def place(item: Item, facts: Facts | None = None, *, state: str = State.SCORED, note: str = "") -> None:
+    """As `place_all`, for one item. What is known is gathered and kept, unless `facts` are given."""
+    one = Placing(item, state, note)
     if facts is None:
-        kept = known_facts.gather([item])
-        known_id = _keep(kept)[item.pk]
-        facts = known_facts.read(kept, None if suggested is None else {item.pk: suggested})[item.pk]
-    for question in open_questions(item.case):
-        row = Standing.objects.filter(item=item, question=question).first()
-        if row is None:
-            admit(item.case, question)
-            row = Standing.objects.get(item=item, question=question)
-        row.kind, row.note, row.known_id = item.kind, note[:400], known_id
-        _put(row, rules_of(item.case, question), facts, state)
-        row.save(force_update=True)
-    Seen.objects.filter(item=item).delete()
-    Seen.objects.bulk_create(_seen(item.pk, item.case_id, facts))
+        place_all([one])
+    else:
+        _place([one], {item.pk: facts}, {})
+
+
+def place_all(placings: Sequence[Placing]) -> None:
+    """Write items' rows under all open questions after a model has looked, or could not. In the caller's transaction.
+
+    What is known of them is gathered and kept. They have their case and source at hand.
+    """
+    kept = known_facts.gather(one.item for one in placings)
+    known = _keep(kept)
+    at_hand = {one.item.pk: one.suggested for one in placings if one.suggested is not None}
+    _place(placings, known_facts.read(kept, at_hand), known)
+
+
+def _place(placings: Sequence[Placing], facts: Mapping[UUID, Facts], known: Mapping[UUID, int]) -> None:
+    by_item = {one.item.pk: one for one in placings}
+    for case in {one.item.case for one in placings}:
+        ids = [one.item.pk for one in placings if one.item.case_id == case.pk]
+        for question in open_questions(case):
+            rules, rows = rules_of(case, question), _rows(case, question, ids)
+            for row in rows:
+                one = by_item[row.item_id]
+                row.kind, row.note = one.item.kind, one.note[:400]
+                row.known_id = known.get(row.item_id)
+                _put(row, rules, facts[row.item_id], one.state)
+            _save(rows)
+    Seen.objects.filter(item__in=by_item).delete()
+    seen = [seen for pk, one in by_item.items() for seen in _seen(pk, one.item.case_id, facts[pk])]
+    Seen.objects.bulk_create(seen, batch_size=CHUNK)
+
+
+def _rows(case: Case, question: int, ids: list[UUID]) -> list[Standing]:
+    """These items' rows under a question, locked; they are admitted where they have none yet."""
+    rows = Standing.objects.select_for_update().filter(item__in=ids, question=question).order_by("pk")
+    found = list(rows)
+    if len(found) < len(ids):
+        admit(case, question)
+        found = list(rows.all())
+    return found
+
+
+def _save(rows: list[Standing]) -> None:
+    """Write rows that are there already, in one statement that finds them by item and question."""
+    for row in rows:
+        row.pk = None
+    Standing.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=["item", "question"], update_fields=PLACED
+    )
 
 
 def know_again(item: Item) -> None:

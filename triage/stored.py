@@ -1,5 +1,9 @@
 """Results as rows, and rows as results: what is stored of an analysis is what its hash covers."""
 
+from collections.abc import Iterable
+
+from django.db import models
+
 from triage import results
 from triage.models import Analysis, Detection, ReadText, Tagged, Vector
 from triage.results import BoxOf, Found, Looked, Tag, Words
@@ -9,20 +13,22 @@ TOGETHER = 500
 
 def put(analysis: Analysis, looked: Looked) -> None:
     """Insert what was found, in the caller's transaction."""
-    for model, rows in (
-        (Detection, [Detection(analysis=analysis, label=f.label, **_placed(f)) for f in looked.found]),
-        (ReadText, [ReadText(analysis=analysis, text=w.text, **_placed(w)) for w in looked.words]),
-        (Tagged, [_tagged(analysis, tag) for tag in looked.tags]),
-        (
-            Vector,
-            [
-                Vector(analysis=analysis, at_ms=v.at_ms, values=v.values, whole=v.whole)
-                for v in looked.vectors
-            ],
-        ),
-    ):
-        if rows:
-            model._base_manager.bulk_create(rows, batch_size=TOGETHER)
+    put_all([(analysis, looked)])
+
+
+def put_all(pairs: Iterable[tuple[Analysis, Looked]]) -> None:
+    """Insert what was found in each analysis, in the caller's transaction."""
+    rows: dict[type[models.Model], list[models.Model]] = {Detection: [], ReadText: [], Tagged: [], Vector: []}
+    for analysis, looked in pairs:
+        rows[Detection] += [Detection(analysis=analysis, label=f.label, **_placed(f)) for f in looked.found]
+        rows[ReadText] += [ReadText(analysis=analysis, text=w.text, **_placed(w)) for w in looked.words]
+        rows[Tagged] += [_tagged(analysis, tag) for tag in looked.tags]
+        rows[Vector] += [
+            Vector(analysis=analysis, at_ms=v.at_ms, values=v.values, whole=v.whole) for v in looked.vectors
+        ]
+    for model, found in rows.items():
+        if found:
+            model._base_manager.bulk_create(found, batch_size=TOGETHER)
 
 
 def of(analysis: Analysis) -> Looked:

@@ -161,17 +161,15 @@ def test_an_item_on_which_the_model_dies_stops_alone_with_the_reason_in_sight(
 ):
     items = take_in(case, material)
     bad = items["bus.jpg"].pk
-    real = ModelProcess.look
+    real = ModelProcess.look_together
 
-    def look(self, works):
+    def look_together(self, works):
         """Kill the process whenever it is on the bad item."""
         keys = {row.pk: row.item_id for row in Job.objects.filter(name="triage.analyse")}
-        for outcome in real(self, works):
-            if keys[outcome.work.key] == bad:
-                outcome = type(outcome)(outcome.work, code="died")
-            yield outcome
+        for outcomes in real(self, works):
+            yield [type(one)(one.work, code="died") if keys[one.work.key] == bad else one for one in outcomes]
 
-    monkeypatch.setattr(ModelProcess, "look", look)
+    monkeypatch.setattr(ModelProcess, "look_together", look_together)
     for _ in range(jobs.KINDS["triage.analyse"].attempts):
         Job.objects.filter(name="triage.analyse", state="queued").update(run_after="2026-01-01T00:00Z")
         jobs.run_waiting("triage.analyse")

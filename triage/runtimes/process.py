@@ -3,6 +3,8 @@
     with ModelProcess(analysers) as process:
         for outcome in process.look(works):     # in any order of ends; one outcome for each work
             ...
+        for some in process.look_together(works):   # the same, by the dozen
+            ...
 
 Items are sent ahead of those that are looked at. A process that dies, hangs or runs out of memory fails only the item
 that it was on: where several had begun, they are tried again one at a time, and the one that does it again fails.
@@ -20,10 +22,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NamedTuple
 
+from django.utils import timezone
 from django.utils.translation import gettext_noop
 
 from archive.errors import AmparoError, ModelUnavailable, SandboxUnavailable
@@ -41,6 +45,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 IMAGE_LIMIT = 256 * wire.MIB
 AHEAD_LIMIT = 128 * wire.MIB  # bytes of images that wait in the process
 MAX_LANES = 4
+QUEUED = 16  # images that wait in the process: it goes on while we store what it said
+TOGETHER, WITHIN_S = 32, 1.0  # outcomes that are handed over together, and how long the first of them waits
 MAX_FOUND, MAX_FRAMES, MAX_TEXT = 50_000, 20_000, 500
 
 # What the process may answer instead of a result, in words for people. The original is kept in every case.
@@ -52,6 +58,9 @@ SENTENCES = {
     "empty": gettext_noop("This file is empty, so no model has looked at it."),
     "too-large": gettext_noop(
         "Its picture has more than 150 million pixels, or its file more than 256 MiB; no model has looked at it."
+    ),
+    "words-refused": gettext_noop(
+        "The model makes nothing of these words: there are none that it knows, or more than it takes. Try fewer or others."
     ),
 }
 FAILURES = {
@@ -76,11 +85,12 @@ class Cut:
 class Work:
     """One item to look at. `open` gives its bytes; it is called in another thread. `limit_s` bounds it by the clock.
 
-    With a `cut` that part alone is looked at, and by those only that make vectors.
+    With a `cut` that part alone is looked at, and by those only that make vectors. Words (UTF-8) are read by the
+    `tower` alone: the analyser of that name makes their vector.
     """
 
     key: Any
-    kind: str  # "image" or "video"
+    kind: str  # "image", "video" or "words"
     size: int
     open: Callable[[], BinaryIO]
     limit_s: float = 300.0
@@ -88,6 +98,7 @@ class Work:
         default_factory=dict
     )  # what the archive read in its metadata, as plain JSON
     cut: Cut | None = None
+    tower: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,7 @@ class Outcome:
     code: str = ""
     error: AmparoError | None = None
     seconds: float = 0.0
+    ended_at: datetime = field(default_factory=timezone.now)
 
     @property
     def undecodable(self) -> bool:
@@ -178,7 +190,7 @@ class ModelProcess:
         self.sampling = sampling or Sampling()
         self.host, self.extra_paths = host, extra_paths
         self.lanes = min(os.cpu_count() or 1, MAX_LANES)
-        self.ahead = self.lanes + 2
+        self.ahead = self.lanes + QUEUED
         self.replaced = 0
         self._run: _Run | None = None
         self._number = 0
@@ -262,6 +274,27 @@ class ModelProcess:
 
     def look(self, works: Iterable[Work]) -> Iterator[Outcome]:
         """Look at each work and yield its outcome. `works` is drawn from only as far as the process keeps up."""
+        return (outcome for outcome in self._looking(works) if outcome)
+
+    def look_together(self, works: Iterable[Work]) -> Iterator[list[Outcome]]:
+        """As `look`, for what is dealt with together: up to 32 outcomes, or fewer once the first is a second old.
+
+        Those left are handed over as soon as no work is: a single item does not wait.
+        """
+        some: list[Outcome] = []
+        since = 0.0
+        for outcome in self._looking(works):
+            if outcome:
+                since = since if some else time.monotonic()
+                some.append(outcome)
+            if some and (len(some) >= TOGETHER or time.monotonic() - since >= WITHIN_S):
+                yield some
+                some = []
+        if some:
+            yield some
+
+    def _looking(self, works: Iterable[Work]) -> Iterator[Outcome | None]:
+        """The outcomes as they come; None at least once in `WITHIN_S` while there is none."""
         waiting = iter(works)
         alone: deque[Work] = deque()  # begun when a process died: tried again one at a time
         again: deque[Work] = deque()  # sent but not begun: tried again as they are
@@ -286,9 +319,9 @@ class ModelProcess:
                 ended = ended and not (again or alone)
                 continue
             outcome, suspects = self._await(self._run)
-            if outcome:
-                if alone and outcome.work is alone[0]:
-                    alone.popleft()
+            if outcome and alone and outcome.work is alone[0]:
+                alone.popleft()
+            if self._run or outcome:
                 yield outcome
                 continue
             # the process is gone
@@ -330,31 +363,31 @@ class ModelProcess:
         run.outgoing.put(sent)
 
     def _await(self, run: _Run) -> tuple[Outcome | None, list[_Sent]]:
-        """The next outcome; or none and the items that were in a process that is gone now."""
-        while True:
-            try:
-                event = run.events.get(timeout=1.0)
-            except queue.Empty:
-                event = {}
-            now = time.monotonic()
-            sent = run.sent.get(event.get("item", 0))
-            if event.get("gone"):
-                return None, self._kill("died")
-            if sent and event["is"] in ("begun", "alive"):
-                sent.begun = sent.begun or now
-                sent.heard = now
-            elif sent and event["is"] in ("done", "failed"):
-                del run.sent[sent.number]
-                run.items += 1
-                outcome = self._outcome(sent, event, now)
-                if outcome.code == "memory":
-                    run.items = self.limits.items  # whatever it still holds, a fresh process does not
-                if outcome.code == "nonsense":
-                    left = self._kill("nonsense")
-                    self._resend(left)
-                return outcome, []
-            if any(self._is_overdue(s, now) for s in run.sent.values()):
-                return None, self._kill("time")
+        """What comes next: an outcome, or none; and the items that were in the process if it is gone now."""
+        try:
+            event = run.events.get(timeout=WITHIN_S)
+        except queue.Empty:
+            event = {}
+        now = time.monotonic()
+        sent = run.sent.get(event.get("item", 0))
+        if event.get("gone"):
+            return None, self._kill("died")
+        if sent and event["is"] in ("done", "failed"):
+            del run.sent[sent.number]
+            run.items += 1
+            outcome = self._outcome(sent, event)
+            if outcome.code == "memory":
+                run.items = self.limits.items  # whatever it still holds, a fresh process does not
+            if outcome.code == "nonsense":
+                left = self._kill("nonsense")
+                self._resend(left)
+            return outcome, []
+        if sent and event["is"] in ("begun", "alive"):
+            sent.begun = sent.begun or event["at"]
+            sent.heard = now
+        if any(self._is_overdue(s, now) for s in run.sent.values()):
+            return None, self._kill("time")
+        return None, []
 
     def _resend(self, left: list[_Sent]) -> None:
         for sent in left:
@@ -366,8 +399,8 @@ class ModelProcess:
             or now - sent.begun > sent.work.limit_s + self.limits.stall_s
         )
 
-    def _outcome(self, sent: _Sent, event: dict[str, Any], now: float) -> Outcome:
-        seconds = now - sent.begun if sent.begun else 0.0
+    def _outcome(self, sent: _Sent, event: dict[str, Any]) -> Outcome:
+        seconds = event["at"] - sent.begun if sent.begun else 0.0
         if sent.error:
             return Outcome(sent.work, code="unreadable", error=sent.error, seconds=seconds)
         if event["is"] == "failed":
@@ -375,7 +408,7 @@ class ModelProcess:
             known = isinstance(code, str) and (code in SENTENCES or code in FAILURES)
             return Outcome(sent.work, code=code if known else "model-failed", seconds=seconds)
         try:
-            kind = "image" if sent.work.cut else sent.work.kind
+            kind = "video" if sent.work.kind == "video" and not sent.work.cut else "image"
             looked = checked(event["untrusted"], event["body"], self.analysers, kind)
             shots = checked_shots(event["untrusted"])
             return Outcome(sent.work, looked=looked, shots=shots, seconds=seconds)
@@ -424,15 +457,18 @@ def _write_item(pipe: IO[bytes], sent: _Sent, run: _Run) -> None:
     head = {"do": "look", "id": sent.number, "kind": work.kind, "size": work.size, "facts": work.facts}
     if work.cut:
         head["cut"] = asdict(work.cut)
+    if work.tower:
+        head["tower"] = work.tower
     body = b""
     try:
         sent.stream = sent.work.open()
-        if sent.work.kind == "image":
+        if sent.work.kind != "video":
             body = sent.stream.read()
             sent.stream.close()
     except AmparoError as error:
         sent.error = error
-        run.events.put({"is": "failed", "item": sent.number, "untrusted": {"code": "unreadable"}})
+        failed = {"is": "failed", "item": sent.number, "at": time.monotonic()}
+        run.events.put({**failed, "untrusted": {"code": "unreadable"}})
         return
     wire.send(pipe, head, body)
 
@@ -465,12 +501,13 @@ def _read(run: _Run) -> None:
                 run.memory = memory
             for name in ("read", "begun", "alive", "done", "failed"):
                 if _whole(number := untrusted.get(name), 1 << 50):
+                    event = {"is": name, "item": number, "at": time.monotonic()}
                     if name in ("done", "failed"):
                         if number in run.sent and number not in ended:
                             ended.add(number)
-                            run.events.put({"is": name, "item": number, "untrusted": untrusted, "body": body})
+                            run.events.put({**event, "untrusted": untrusted, "body": body})
                     elif name != "read":
-                        run.events.put({"is": name, "item": number})
+                        run.events.put(event)
                     elif _whole(untrusted.get("at"), 1 << 50) and _whole(untrusted.get("size"), wire.MIB):
                         run.outgoing.put({k: untrusted[k] for k in ("read", "at", "size")})
                     break
