@@ -156,4 +156,5 @@ EVENTS: dict[str, EventType] = {
     "system.fixity_failed": _any("Stored bytes failed their check"),
     "system.vault_key_rotated": _human_or_operator("The vault's key-encryption key was rotated"),
     "system.models_pulled": _human_or_operator("Model weights were installed"),
+    "system.model_staged": _human_or_operator("A model trained here was promoted or retired"),
 }

@@ -75,6 +75,10 @@ class ModelEntry:
     files: tuple[ModelFile, ...]
     vector: VectorOf | None = None
     pixel_range: tuple[str, str] = ("0", "1")
+    # What an analyser that runs several models asks for; empty: its name
+    family: str = ""
+    # What was measured of it and is shown beside all that it says, as text
+    measured: tuple[tuple[str, str], ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -152,6 +156,9 @@ def get(name: str, root: Path | None = None) -> ModelEntry:
 
 # The name under which a clip classifier is registered: a newer one takes the place of the one before.
 TRAINED_CLIPS = "clip-activity"
+# What indicators that are trained here ask to be run by, and how their names begin
+TRAINED_INDICATOR = "trained-indicator"
+INDICATOR = "indicator-"
 CARD = "card.json"
 
 
@@ -172,19 +179,65 @@ def trained_entry(*, classes: Iterable[str], size: int, sha256: str, title: str)
     )
 
 
+def indicator_entry(
+    *,
+    name: str,
+    label: str,
+    size: int,
+    sha256: str,
+    title: str,
+    stage: str,
+    threshold: str,
+    measured: dict[str, str],
+) -> ModelEntry:
+    """An indicator that was trained here, as a registered model."""
+    if stage not in STAGES:
+        raise ValueError(f"{name} has an unknown stage")
+    return ModelEntry(
+        name=name,
+        title=title,
+        task="indicator",
+        framework="amparo-indicator",
+        source="trained here",
+        licence="that of the pictures it was trained on",
+        classes=(label,),
+        input_size=0,
+        thresholds={"score": Decimal(threshold)},
+        stage=stage,
+        files=(ModelFile("indicator.safetensors", "", "", size, sha256),),
+        family=TRAINED_INDICATOR,
+        measured=tuple(sorted(measured.items())),
+    )
+
+
 def as_card(entry: ModelEntry) -> dict[str, Any]:
     """What is kept beside a file that was trained here."""
     file = entry.files[0]
-    return {"classes": entry.classes, "size": file.size, "sha256": file.sha256, "title": entry.title}
+    card = {"size": file.size, "sha256": file.sha256, "title": entry.title}
+    if entry.family != TRAINED_INDICATOR:
+        return {**card, "classes": entry.classes}
+    threshold = str(entry.thresholds["score"])
+    own = {
+        "label": entry.classes[0],
+        "stage": entry.stage,
+        "threshold": threshold,
+        "measured": dict(entry.measured),
+    }
+    return {**card, **own}
 
 
 def trained(root: Path | None = None) -> dict[str, ModelEntry]:
     """The models that were trained and registered here, by name."""
-    try:
-        card = json.loads(((root or folder()) / TRAINED_CLIPS / CARD).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    return {TRAINED_CLIPS: trained_entry(**card)}
+    home, found = root or folder(), {}
+    for path in sorted([home / TRAINED_CLIPS / CARD, *home.glob(f"{INDICATOR}*/{CARD}")]):
+        try:
+            card = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        name = path.parent.name
+        entry = trained_entry(**card) if name == TRAINED_CLIPS else indicator_entry(name=name, **card)
+        found[name] = entry
+    return found
 
 
 def every(root: Path | None = None) -> dict[str, ModelEntry]:

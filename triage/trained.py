@@ -52,10 +52,8 @@ def save(path: Path, weights: clips.Weights, card: Card) -> str:
     data = packed(dict(weights.arrays), metadata={FORMAT: json.dumps(asdict(card), sort_keys=True)})
     digest = hashlib.sha256(data).hexdigest()
     beside = {"sha256": digest, "size": len(data), **asdict(card)}
-    _write(path, data)
-    _write(
-        path.with_name(path.name + ".json"), (json.dumps(beside, indent=1, sort_keys=True) + "\n").encode()
-    )
+    write(path, data)
+    write(path.with_name(path.name + ".json"), (json.dumps(beside, indent=1, sort_keys=True) + "\n").encode())
     return digest
 
 
@@ -102,8 +100,8 @@ def register(path: Path, root: Path) -> ModelEntry:
     home = root / entry.name
     home.mkdir(parents=True, exist_ok=True)
     # the card last: until it is there, the file beside it is not the registered one and is not opened
-    _write(home / entry.files[0].name, path.read_bytes())
-    _write(home / registry.CARD, json.dumps(registry.as_card(entry), indent=1).encode())
+    write(home / entry.files[0].name, path.read_bytes())
+    write(home / registry.CARD, json.dumps(registry.as_card(entry), indent=1).encode())
     return entry
 
 
@@ -117,7 +115,8 @@ def _card(untrusted: dict[str, Any]) -> Card:
     return card
 
 
-def _write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes) -> None:
+    """Write a file that nobody changes, whole or not at all."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".incoming-", delete=False) as out:
         out.write(data)
         out.flush()

@@ -8,6 +8,7 @@ from triage.analysers import (  # noqa: F401  each registers itself
     embed,
     faces_yunet,
     indicator_metadata,
+    indicator_trained,
 )
 from triage.analysers.base import (
     About,
@@ -23,6 +24,7 @@ from triage.analysers.base import (
     Vector,
     plan,
     registered,
+    runs_on,
 )
 
 __all__ = [
@@ -39,4 +41,5 @@ __all__ = [
     "Vector",
     "plan",
     "registered",
+    "runs_on",
 ]

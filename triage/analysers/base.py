@@ -131,14 +131,15 @@ Result = Detection | Tag | Text | Vector
 class Analyser:
     """One way of looking at items. Subclass it, set the class attributes, and put @register above.
 
-    `weights` names a registered model, or is empty for what works with none; `built_in` says by which library then,
+    `weights` names a registered model, or a family of them (it runs once with each), or is empty for what works with none;
+    `built_in` says by which library then,
     and `licence` under which licence that is. An analyser with weights goes before one without.
 
     For each item: `begin` once, `analyse` for each batch of its frames in order (not at all where `takes` is None),
     `end` once. An item that fails is not ended: the next `begin` forgets it.
     """
 
-    name: ClassVar[str]
+    name: str
     version: ClassVar[int]
     task: ClassVar[Task]
     takes: ClassVar[Frames | None] = Frames()
@@ -225,10 +226,20 @@ def plan(installed: Iterable[ModelEntry]) -> list[Analyser]:
 
     One with weights goes before one without.
     """
-    entries = {entry.name: entry for entry in installed}
-    able = [cls for cls in registered().values() if {cls.weights, *cls.needs} - {""} <= entries.keys()]
+    installed = list(installed)
+    able = [
+        cls(entry)
+        for cls in registered().values()
+        if set(cls.needs) <= {entry.name for entry in installed}
+        for entry in runs_on(cls, installed)
+    ]
     chosen: list[Analyser] = []
-    for cls in sorted(able, key=lambda cls: ([*Task].index(cls.task), not cls.weights, cls.name)):
-        if cls.task not in ONE_RUNS or all(other.task is not cls.task for other in chosen):
-            chosen.append(cls(entries.get(cls.weights)))
+    for one in sorted(able, key=lambda one: ([*Task].index(one.task), not one.weights, one.name)):
+        if one.task not in ONE_RUNS or all(other.task is not one.task for other in chosen):
+            chosen.append(one)
     return chosen
+
+
+def runs_on(cls: type[Analyser], installed: Iterable[ModelEntry]) -> list[ModelEntry | None]:
+    """Each of these models that an analyser is to be opened with; [None] for one that works without."""
+    return [e for e in installed if (e.family or e.name) == cls.weights] if cls.weights else [None]

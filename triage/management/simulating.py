@@ -27,21 +27,13 @@ def simulate(
     `positive` may also be a path within it. Hidden files are no items, and videos are counted but not looked at. Raises
     BadInput for a folder that is no such task, ModelUnavailable where no embedder's weights are installed.
     """
-    if not dataset.is_dir():
-        raise BadInput(f"There is no folder {dataset}.")
     if seeds < 1 or examples < 0:
         raise BadInput("At least 1 seed, and no fewer than 0 examples.")
-    files = [path.relative_to(dataset) for path in sorted(dataset.glob("*/**/*")) if path.is_file()]
-    files = [path for path in files if not any(part.startswith(".") for part in path.parts)]
-    if not any(_within(path, positive) for path in files):
-        raise BadInput(
-            f"{dataset} has no folder {positive!r} with files in it. Name the class folder of the relevant items."
-        )
+    pictures, marked, videos = labelled(dataset, positive)
     embedders = embedding.installed()
     if not embedders:
         names = " ".join(e.weights for e in embedding.EMBEDDERS)
         raise ModelUnavailable(f"No embedder's weights are installed. Run: manage.py models pull {names}")
-    pictures = [path for path in files if not _is_video(path)]
     found = embedding.embed_files(
         [dataset / path for path in pictures],
         embedders=embedders,
@@ -49,7 +41,7 @@ def simulate(
         cache=settings.DATA_DIR / "cache" / "embeddings",
         progress=progress,
     )
-    labels = np.array([_within(pictures[i], positive) for i in found.kept], bool)
+    labels = np.array([marked[i] for i in found.kept], bool)
     try:
         told = simulation.run(found.blocks, labels, seeds=seeds, examples=examples)
     except ValueError as error:
@@ -63,10 +55,27 @@ def simulate(
         "dataset": str(dataset),
         "positive": positive,
         "unread": len(found.unread),
-        "videos": len(files) - len(pictures),
+        "videos": videos,
         "absent": {peer.name: peer.absent} if peer.absent else {},
         **told,
     }
+
+
+def labelled(dataset: Path, positive: str) -> tuple[list[Path], list[bool], int]:
+    """The pictures under `dataset`, which of them lie in a folder `positive`, and how many videos there are.
+
+    Raises BadInput for a folder that holds none.
+    """
+    if not dataset.is_dir():
+        raise BadInput(f"There is no folder {dataset}.")
+    files = [path.relative_to(dataset) for path in sorted(dataset.glob("*/**/*")) if path.is_file()]
+    files = [path for path in files if not any(part.startswith(".") for part in path.parts)]
+    if not any(_within(path, positive) for path in files):
+        raise BadInput(
+            f"{dataset} has no folder {positive!r} with files in it. Name the class folder of the relevant items."
+        )
+    pictures = [path for path in files if not _is_video(path)]
+    return pictures, [_within(path, positive) for path in pictures], len(files) - len(pictures)
 
 
 def _within(path: Path, name: str) -> bool:

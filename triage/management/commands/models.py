@@ -1,4 +1,4 @@
-"""manage.py models list | pull [NAME...] | verify [NAME...] | register FILE"""
+"""manage.py models list | pull [NAME...] | verify [NAME...] | register FILE | promote NAME | retire NAME"""
 
 import sys
 from argparse import ArgumentParser
@@ -14,7 +14,7 @@ from archive import custody
 from archive.custody import Actor
 from archive.errors import ModelUnavailable
 from archive.management.base import Command as Base
-from triage import plugins, registry, trained
+from triage import plugins, registry, trained, trained_indicators
 from triage.registry import Report
 
 LATER = "What came in before was not looked at with these. To do that now: manage.py triage again"
@@ -41,7 +41,15 @@ class Command(Base):
         register = commands.add_parser("register", help="let a clip classifier run that was trained here")
         register.add_argument("file", type=Path, metavar="FILE", help="as triage train-clips wrote it")
 
-    def work(self, *, act: str, names: Iterable[str] = (), file: Path | None = None, **_: Any) -> None:
+        for name, words in (
+            ("promote", "let an indicator run that was trained here (triage train-indicator)"),
+            ("retire", "let it run no longer"),
+        ):
+            commands.add_parser(name, help=words).add_argument(
+                "name", metavar="NAME", help="as models list says it"
+            )
+
+    def work(self, *, act: str, names: Iterable[str] = (), file: Path | None = None, **options: Any) -> None:
         if act == "list":
             self._list()
         elif file is not None:
@@ -49,6 +57,8 @@ class Command(Base):
             _record(report)
             self._tell_all([report], bad=())
             self.stdout.write(LATER)
+        elif act in ("promote", "retire"):
+            self._stage(options["name"], registry.IN_USE if act == "promote" else registry.CANDIDATE)
         elif act == "pull":
             self._pull(names)
         else:
@@ -78,6 +88,25 @@ class Command(Base):
             self.stdout.write(f"plug-in {plugin.name}  {state}\n  from {plugin.package}")
         if notice := registry.notice():
             self.stdout.write(f"\n{notice} Install them: manage.py models pull")
+
+    def _stage(self, name: str, stage: str) -> None:
+        """A person's decision, with what was measured, is part of the archive's history."""
+        entry = trained_indicators.stage(name, stage, registry.folder())
+        with transaction.atomic(durable=True):
+            custody.record(
+                "system:main",
+                event="system.model_staged",
+                actor=Actor.operator(),
+                payload={
+                    "model": entry.name,
+                    "sha256": entry.sha256,
+                    "stage": entry.stage,
+                    "measured": dict(entry.measured),
+                },
+            )
+        self.stdout.write(f"{entry.name}: {entry.stage}")
+        if entry.stage == registry.IN_USE:
+            self.stdout.write(LATER)
 
     def _pull(self, names: Iterable[str]) -> None:
         bars: dict[str, tqdm] = {}

@@ -1,16 +1,18 @@
-"""manage.py triage check | rescore | rebuild | again | unusual | near | replay [--case CODE] | index rebuild | index check | simulate --dataset DIR --positive NAME | train-clips --out FILE --dataset DIR"""
+"""manage.py triage check | rescore | rebuild | again | unusual | near | replay [--case CODE] | index rebuild | index check | simulate --dataset DIR --positive NAME | train-clips --out FILE --dataset DIR | train-indicator --dataset DIR --positive NAME --name NAME"""
 
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+from django.utils import timezone
+
 from archive.custody import Actor
 from archive.errors import Damaged, NotFound
 from archive.management.base import Command as Base
 from archive.models import Case
 from triage import near, pictures, pipeline, registry, replaying, similar, standing, tracks, unusual
-from triage.management import simulating, training
+from triage.management import indicating, simulating, training
 
 
 class Command(Base):
@@ -73,6 +75,21 @@ class Command(Base):
             "--seed", type=int, default=0, metavar="N", help="the same seed, the same file (0)"
         )
 
+        indicator = commands.add_parser(
+            "train-indicator",
+            help="train an indicator of changed or generated pictures, and measure it on pictures left out",
+        )
+        indicator.add_argument(
+            "--dataset", required=True, type=Path, metavar="DIR", help="a folder of class folders"
+        )
+        indicator.add_argument(
+            "--positive", required=True, metavar="NAME", help="the folder of pictures of the kind"
+        )
+        indicator.add_argument(
+            "--name", required=True, metavar="NAME", help="what its tag says: 'may be NAME'"
+        )
+        indicator.add_argument("--seed", type=int, default=0, metavar="N", help="deals out the folds (0)")
+
     def work(self, *, act: str, case: str | None = None, **options: Any) -> None:
         if act == "simulate":
             self.simulate(**options)
@@ -82,6 +99,9 @@ class Command(Base):
             return
         if act == "train-clips":
             self.train_clips(case, **options)
+            return
+        if act == "train-indicator":
+            self.train_indicator(**options)
             return
         cases = list(Case.objects.filter(code=case) if case else Case.objects.all())
         if case and not cases:
@@ -192,6 +212,15 @@ class Command(Base):
             labelled = training.from_case(owner, question)
         chosen = {name: options[name] for name in ("out", "ordinary", "leave_out", "seed")}
         for line in training.text(training.train(labelled, **chosen, progress=self._progress)):
+            self.stdout.write(line)
+
+    def train_indicator(self, *, dataset: Path, positive: str, name: str, seed: int, **_: Any) -> None:
+        """Learn what pictures of a kind look like."""
+        today = timezone.localdate()
+        told = indicating.train(
+            dataset=dataset, positive=positive, name=name, seed=seed, today=today, progress=self._progress
+        )
+        for line in indicating.text(told):
             self.stdout.write(line)
 
     def _progress(self, name: str, done: int, total: int) -> None:
