@@ -16,7 +16,7 @@ from triage.models.order import (
 )
 from triage.models.questions import Answer, Question
 from triage.models.sampling import Doubt, Draw, SecondLook, SecondReading, SecondShare
-from triage.models.similar import Part, PartVector
+from triage.models.similar import Part, PartVector, Phrase, PhraseVector
 from triage.models.unusual import CaseAnalysis
 from triage.models.video import Shot, Track
 
@@ -39,6 +39,8 @@ __all__ = [
     "Ordering",
     "Part",
     "PartVector",
+    "Phrase",
+    "PhraseVector",
     "PictureLook",
     "Question",
     "Ranking",

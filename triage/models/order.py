@@ -140,19 +140,35 @@ class Ordering(OfQuestion):
 
 
 class Example(Custodial):
-    """Something that a person showed for what a question looks for: an item, a moment of it, a box in it, or a picture.
+    """Something that a person showed for what a question looks for: an item, a moment or a box in it, a picture, or words.
 
     It teaches the order and decides nothing: an item may still be waiting for its answer, and a picture is no item.
     """
 
-    recorded = ("item", "picture", "question", "at_ms", "x", "y", "width", "height", "by", "at", "ended_at")
-    private = ("reason", "file_name")
+    recorded = (
+        "item",
+        "picture",
+        "question",
+        "at_ms",
+        "x",
+        "y",
+        "width",
+        "height",
+        "language",
+        "by",
+        "at",
+        "ended_at",
+    )
+    private = ("reason", "file_name", "words")
     derived = ("id",)
 
     item = models.ForeignKey(Item, on_delete=models.PROTECT, null=True, related_name="examples")
     # The bytes of a picture from elsewhere; no evidence
     picture = models.ForeignKey(Blob, on_delete=models.PROTECT, null=True, related_name="example_pictures")
     file_name = models.CharField(max_length=255, blank=True)
+    # For a text tower, with their language (BCP 47)
+    words = models.CharField(max_length=300, blank=True)
+    language = models.CharField(max_length=35, blank=True)
     question = models.ForeignKey(Question, on_delete=models.PROTECT, related_name="examples")
     # A moment of a video; none: the whole of it, or a picture
     at_ms = models.PositiveBigIntegerField(null=True)
@@ -170,7 +186,10 @@ class Example(Custodial):
         ordering = ["at", "pk"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(item=None) ^ models.Q(picture=None), name="example_is_an_item_or_a_picture"
+                name="example_is_an_item_a_picture_or_words",
+                condition=models.Q(item__isnull=False, picture=None, words="")
+                | models.Q(item=None, picture__isnull=False, words="")
+                | (models.Q(item=None, picture=None) & ~models.Q(words="")),
             )
         ]
 
@@ -184,7 +203,7 @@ class Example(Custodial):
 
 
 class ExampleVector(models.Model):
-    """What one embedder made of an example's box or picture. The whole frame stands for a box until a model has looked."""
+    """What one embedder made of an example's box, picture or words. The whole frame stands for a box until a model has looked."""
 
     example = models.ForeignKey(Example, on_delete=models.CASCADE, related_name="vectors")
     embedder = models.CharField(max_length=120)
@@ -198,7 +217,7 @@ class ExampleVector(models.Model):
 
 
 class PictureLook(models.Model):
-    """That models have looked at an example's picture; `trouble` says why nothing came of it."""
+    """That models have looked at an example's picture, or read its words; `trouble` says why nothing came of it."""
 
     example = models.OneToOneField(Example, on_delete=models.CASCADE, related_name="look")
     at = models.DateTimeField()

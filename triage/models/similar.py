@@ -1,10 +1,10 @@
-"""Parts of pictures that somebody looked for. Derived: asked for and answered again at any time."""
+"""Parts of pictures and words that somebody looked for. Derived: asked for and answered again at any time."""
 
 import uuid
 
 from django.db import models
 
-from archive.models import Item
+from archive.models import Case, Item
 
 
 class Part(models.Model):
@@ -45,5 +45,42 @@ class PartVector(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["part", "analyser", "version", "weights_sha256"], name="part_vector_once_per_embedder"
+            )
+        ]
+
+
+class Phrase(models.Model):
+    """Words for which pictures of a case are looked for, in a language (BCP 47). It tells nothing about who asked."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    case = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="phrases")
+    words = models.CharField(max_length=300)
+    language = models.CharField(max_length=35)
+    # When it was asked for last
+    asked_at = models.DateTimeField()
+    # Why no model can read it; empty while it waits and once it has a vector
+    trouble = models.CharField(max_length=400, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["case", "words", "language"], name="phrase_asked_for_once")
+        ]
+
+
+class PhraseVector(models.Model):
+    """What a text tower made of words: its analyser with its version, and the hash of the weights that it ran on."""
+
+    phrase = models.ForeignKey(Phrase, on_delete=models.CASCADE, related_name="vectors")
+    analyser = models.CharField(max_length=60)
+    version = models.PositiveIntegerField()
+    weights_sha256 = models.CharField(max_length=64, blank=True)
+    # Little-endian 16-bit floats of length 1
+    values = models.BinaryField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["phrase", "analyser", "version", "weights_sha256"],
+                name="phrase_vector_once_per_tower",
             )
         ]
