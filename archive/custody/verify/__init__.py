@@ -21,7 +21,8 @@ from collections.abc import Callable
 from typing import Any
 
 from archive.custody.verify import pool as pools
-from archive.custody.verify.events import RANGE, Checker, judge_time
+from archive.custody.verify.chains import Checker
+from archive.custody.verify.events import RANGE
 from archive.custody.verify.heads import TOLERANCE, Heads, check_heads
 from archive.custody.verify.maps import Files, check_map
 from archive.custody.verify.openings import Fold
@@ -29,6 +30,8 @@ from archive.custody.verify.reader import Reader, event_columns, one_moment
 from archive.custody.verify.report import Fault, Report, take
 from archive.custody.verify.rows import Rows
 from archive.custody.verify.state import State
+from archive.custody.verify.times import judge_time
+from archive.custody.verify.tips import check_tips
 from archive.custody.verify.tree import Whole, integrated_size
 from archive.models import Checkpoint, MapHead
 
@@ -99,7 +102,7 @@ def verify_subject(name: str) -> Report:
             rows.take(fold.told())
         checker.link_firsts()
         take(report, checker.found.told())
-        _tips(report, reader, name)
+        take(report, check_tips(reader, name))
         rows.compare(only=name)
     _say_unopened(report)
     return report
@@ -147,9 +150,11 @@ class _Log:
             self.reader, signed=self.heads.signed, integrated=self.integrated, tolerance_s=tolerance
         )
         tasks = [self._task(start, tolerance) for start in range(0, self.end, RANGE)]
-        asked = [task | {"mark": state.mark(task)} for task in tasks]
-        spared = 0
-        for task, answer in zip(tasks, self.pool.answers(asked), strict=True):
+        answers = self.pool.answers(
+            [{"what": "tips"}, *(task | {"mark": state.mark(task)} for task in tasks)]
+        )
+        tips, spared = next(answers), 0
+        for task, answer in zip(tasks, answers, strict=True):
             if answer is None:
                 self.complete = False
                 self.report.unchecked.append(
@@ -177,7 +182,10 @@ class _Log:
             state.done()
         self._pending()
         self._marks()
-        _tips(self.report, self.reader)
+        if tips is None:
+            self.report.unchecked.append("the tips of chains: the process that checked them ended")
+        else:
+            take(self.report, tips)
         self._checkpoints()
 
     def _task(self, start: int, tolerance: int) -> dict[str, Any]:
@@ -255,32 +263,6 @@ class _Log:
                 self.report.add(
                     "missing confirmation", place, "the cosignature or timestamp it tells of is gone"
                 )
-
-
-def _tips(report: Report, reader: Reader, name: str = "") -> None:
-    """Step 2: the stored tip of each chain is its last event, and as many events stand before it as it says."""
-    only, values = (" WHERE subject = %s", [name]) if name else ("", [])
-    report.subjects += reader.one(f"SELECT COUNT(DISTINCT subject) FROM archive_custodyevent{only}", values)
-    among = " AND s.name = %s" if name else ""
-    for subject, length, count, top in reader.rows(
-        "SELECT s.name, s.length, COALESCE(c.n, 0), COALESCE(c.top, 0) FROM archive_custodysubject s "
-        f"LEFT JOIN (SELECT subject, COUNT(*) AS n, MAX(number) AS top FROM archive_custodyevent{only} GROUP BY subject) c "
-        "ON c.subject = s.name LEFT JOIN archive_custodyevent e ON e.subject = s.name AND e.number = s.length "
-        "WHERE (COALESCE(c.n, 0) <> s.length OR COALESCE(c.top, 0) <> s.length OR COALESCE(e.hash, '') <> s.tip)"
-        f"{among}",
-        values * 2,
-    ):
-        if top < length or (count < length and top == length):
-            report.add("missing event", subject, f"its chain has {count} events; {length} were recorded")
-        elif not (length == count == top == 0):
-            report.add("altered tip", subject, "the stored tip of its chain is not its last event")
-    among = " AND c.subject = %s" if name else ""
-    for (subject,) in reader.rows(
-        "SELECT DISTINCT c.subject FROM archive_custodyevent c LEFT JOIN archive_custodysubject s ON s.name = c.subject "
-        f"WHERE s.id IS NULL{among}",
-        values,
-    ):
-        report.add("missing subject", subject, "its chain has events but no stored tip")
 
 
 def _check_rows(report: Report, pool: pools.Pool, end: int, progress: Progress | None) -> None:

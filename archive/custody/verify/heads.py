@@ -13,8 +13,8 @@ from archive.custody import last_signed, timestamps
 from archive.custody.keychain import KeyChain, keys_in_force
 from archive.custody.notes import ED25519, NotSigned, Parsed, VerifierKey, WrongSignature, parse_note
 from archive.custody.policy import Policy, Standing, evaluate, parse_policy, read_policy
-from archive.custody.verify.events import Span
 from archive.custody.verify.report import Report
+from archive.custody.verify.times import Span
 from archive.custody.verify.tree import Signed
 from archive.errors import BadInput, KeyUnavailable
 from archive.models import Checkpoint, CustodyEvent

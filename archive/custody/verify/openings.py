@@ -13,8 +13,7 @@ from typing import Any
 import orjson
 
 from archive.custody.canonical import canonical, commitment
-from archive.custody.verify.events import Row
-from archive.custody.verify.reader import Reader, event_columns
+from archive.custody.verify.reader import Reader, Row, event_columns
 from archive.custody.verify.report import Found
 
 WITHHELD = ""

@@ -2,11 +2,30 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 MANY = 400  # pairs in one look-up: SQLite takes few parameters
+
+
+class Row(NamedTuple):
+    """One stored event with its position (None while it is pending)."""
+
+    position: int | None
+    pk: int
+    subject: str
+    number: int
+    type: str
+    time: Any  # text (SQLite), or microseconds since 2000 (PostgreSQL)
+    canonical: bytes
+    hash: str
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+        at = "pending" if self.position is None else f"position {self.position}"
+        return f"event {self.number} of {self.subject} ({at})"
 
 
 class Reader:
@@ -23,8 +42,10 @@ class Reader:
             with self.database.cursor() as cursor:
                 return cursor.execute(sql, values).fetchall()
         from django.db.backends.postgresql.base import ServerBindingCursor
+        from psycopg.types.numeric import Int8BinaryLoader
 
         with self.database.wrap_database_errors, ServerBindingCursor(self.database.connection) as cursor:
+            cursor.adapters.register_loader("timestamptz", Int8BinaryLoader)  # as they are sent
             return cursor.execute(sql, values or None, binary=True).fetchall()
 
     def one(self, sql: str, values: Sequence[Any] = ()) -> Any:
@@ -38,8 +59,9 @@ class Reader:
 
 
 def event_columns(reader: Reader) -> str:
-    """The columns of an event `e` that are checked, in the order of `events.Row`."""
-    return f"e.id, e.subject, e.number, e.type, {reader.text('e.time')}, e.canonical, e.hash"
+    """The columns of an event `e` that are checked, in the order of `Row`."""
+    time = "e.time" if reader.postgresql else reader.text("e.time")
+    return f"e.id, e.subject, e.number, e.type, {time}, e.canonical, e.hash"
 
 
 @contextlib.contextmanager

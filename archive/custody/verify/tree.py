@@ -3,9 +3,10 @@
 from typing import Any
 
 from archive.custody.tree import Head
-from archive.custody.verify.events import HASH, WIDTH, earlier, tree_hash
+from archive.custody.verify.events import HASH, WIDTH, tree_hash
 from archive.custody.verify.reader import Reader
 from archive.custody.verify.report import Found
+from archive.custody.verify.times import earlier
 
 Signed = tuple[str, int, bytes]  # place, size, root that is stated
 

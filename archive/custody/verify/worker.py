@@ -30,12 +30,16 @@ def main() -> None:
 
 
 def work(reader: Any, task: dict[str, Any]) -> dict[str, Any]:
-    """Do one task: a range of the log, or the openings of a range."""
-    from archive.custody.verify.events import Span, check_range
+    """Do one task: the tips of chains, a range of the log, or the openings of a range."""
+    from archive.custody.verify.events import check_range
     from archive.custody.verify.openings import check_openings
+    from archive.custody.verify.times import Span
+    from archive.custody.verify.tips import check_tips
 
     if task["what"] == "openings":
         return check_openings(reader, task["start"], task["end"], task["labels"])
+    if task["what"] == "tips":
+        return check_tips(reader)
     return check_range(
         reader,
         task["start"],
