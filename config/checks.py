@@ -119,6 +119,17 @@ def named_analysers_are_there(app_configs: Any, **_: Any) -> list[CheckMessage]:
     return [Error(fault, hint=hint, id="amparo.E014") for fault in plugins.faults(settings.ANALYSERS)]
 
 
+@register("amparo")
+def languages_are_known(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Text in a language that nobody reads would be missed without a word."""
+    from triage import registry
+
+    unknown = [name for name in settings.TEXT_LANGUAGES if name not in registry.languages()]
+    hint = f"Known are {', '.join(registry.languages())}. Empty: no text is read in pictures."
+    fault = f"AMPARO_TEXT_LANGUAGES names {', '.join(unknown)}, which no reader here knows."
+    return [Error(fault, hint=hint, id="amparo.E015")] if unknown else []
+
+
 def refuse_unsafe() -> None:
     """Raise ImproperlyConfigured with every fault and its remedy. Commands check by themselves; servers call this."""
     if found := run_checks(tags=["amparo"]):

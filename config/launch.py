@@ -252,7 +252,7 @@ class Amparo:
 
     def fingerprint(self) -> str:
         """What the prepared state is made from: code, assets, translations, the addresses of database and weights."""
-        given = [self.env.get(name, "") for name in ("DATABASE_URL", "MODEL_MIRROR")]
+        given = [self.env.get(name, "") for name in ("DATABASE_URL", "MODEL_MIRROR", "AMPARO_TEXT_LANGUAGES")]
         digest = hashlib.sha256("\0".join(given).encode())
         sources = [ROOT / "requirements.txt", *ROOT.glob("*/migrations/*.py"), *ROOT.glob("config/*.py")]
         sources += [path for path in ROOT.glob("static/**/*") if path.is_file()]

@@ -132,6 +132,9 @@ MODEL_MIRROR = text("MODEL_MIRROR")
 PROVENANCE_ANCHORS = (
     Path(os.environ["AMPARO_PROVENANCE_ANCHORS"]) if os.environ.get("AMPARO_PROVENANCE_ANCHORS") else None
 )
+TEXT_LANGUAGES = tuple(
+    text("AMPARO_TEXT_LANGUAGES", "eng,ara").replace(",", " ").split()
+)  # empty: no text is read
 ANALYSERS = tuple(text("AMPARO_ANALYSERS").replace(",", " ").split())  # plug-ins that are on, by name
 
 # What the archive says of itself

@@ -2,7 +2,8 @@
 # it costs a tenth of a second. Alone it installs and stops:   bash config/setup.sh
 
 SYSTEM_PACKAGES=(ffmpeg libimage-exiftool-perl bubblewrap file ca-certificates
-  libgl1 libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core)
+  libgl1 libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
+  tesseract-ocr-eng tesseract-ocr-ara)
 COMMANDS=(ffmpeg ffprobe exiftool bwrap file)
 
 say() { printf '%s\n' "$*" >&2; }

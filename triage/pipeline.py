@@ -83,6 +83,8 @@ def recipe_of(analyser: Analyser, sampling: Sampling, versions: dict[str, str]) 
     parameters: dict[str, Any] = {**analyser.parameters, "video": asdict(sampling)}
     if analyser.entry:
         parameters["files"] = {file.name: file.sha256 for file in analyser.entry.files}
+        if library := analyser.library(versions):
+            parameters["library"] = library
         return Recipe(analyser, analyser.entry.name, analyser.entry.sha256, parameters)
     model = ", ".join(filter(None, (analyser.built_in, analyser.library(versions))))
     return Recipe(analyser, model, "", parameters)

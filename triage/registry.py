@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -34,13 +34,17 @@ TIMEOUT_S = 30
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One file of a model, with where it officially is and what its bytes must be."""
+    """One file of a model, with where it officially is and what its bytes must be.
+
+    `system` is where a package of the distribution lays the same bytes: they are taken from there when they are there.
+    """
 
     name: str
     url: str
     mirror: str
     size: int
     sha256: str
+    system: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,11 @@ class ModelEntry:
     @property
     def size(self) -> int:
         return sum(f.size for f in self.files)
+
+    def only(self, names: Iterable[str]) -> "ModelEntry":
+        """The same model with these of its files, in this order. Raises KeyError for one that it has not."""
+        files = {file.name: file for file in self.files}
+        return replace(self, files=tuple(files[name] for name in names))
 
 
 @dataclass(frozen=True)
@@ -245,6 +254,39 @@ def every(root: Path | None = None) -> dict[str, ModelEntry]:
     return {**models(), **trained(root)}
 
 
+# The reader of text has a file for each language that it knows; of these, settings choose.
+READER = "tesseract-fast"
+
+
+def as_chosen(entry: ModelEntry) -> ModelEntry | None:
+    """A model as settings want it to run: the reader with the chosen languages alone; None where none is chosen."""
+    from django.conf import settings
+
+    if entry.name != READER:
+        return entry
+    wanted = [language_file(language) for language in settings.TEXT_LANGUAGES]
+    return entry.only(wanted) if wanted else None
+
+
+def wanted() -> list[ModelEntry]:
+    """The models that are in use, installed or not, each as settings want it."""
+    chosen = (as_chosen(entry) for entry in models().values() if entry.stage == IN_USE)
+    return [entry for entry in chosen if entry]
+
+
+def languages() -> list[str]:
+    """The languages that the reader of text knows, by the names of ISO 639-3."""
+    return [file.name.removesuffix(_LANGUAGE_END) for file in own()[READER].files]
+
+
+def language_file(language: str) -> str:
+    """The reader's file for a language."""
+    return language + _LANGUAGE_END
+
+
+_LANGUAGE_END = ".traineddata"
+
+
 # --- installed --------------------------------------------------------------------------------------------
 
 
@@ -271,7 +313,7 @@ ONE_RUNS = ("detect", "face")
 def in_use(root: Path | None = None) -> list[ModelEntry]:
     """The models that the pipeline runs now: every installed one that is in use, of ONE_RUNS the first of each task."""
     chosen: list[ModelEntry] = []
-    for entry in every(root).values():
+    for entry in filter(None, map(as_chosen, every(root).values())):
         first = entry.task not in ONE_RUNS or all(other.task != entry.task for other in chosen)
         if entry.stage == IN_USE and first and is_installed(entry, root):
             chosen.append(entry)
@@ -282,7 +324,6 @@ def notice() -> str:
     """Plain sentences for screens and exports where weights are missing; empty when all in use are installed."""
     have = in_use()
     tasks = {entry.task for entry in have}
-    wanted = [entry for entry in models().values() if entry.stage == IN_USE]
     if not have:
         return "No model weights installed: only OpenCV's built-in people and face detectors ran."
     said = []
@@ -292,7 +333,7 @@ def notice() -> str:
         )
     if "face" not in tasks:
         said.append("No face detector's weights installed: faces were counted by OpenCV's built-in cascade.")
-    if missing := [entry.title for entry in wanted if entry.task not in ONE_RUNS and entry not in have]:
+    if missing := [entry.title for entry in wanted() if entry.task not in ONE_RUNS and entry not in have]:
         said.append(f"Not installed, so not run: {'; '.join(missing)}.")
     return " ".join(said)
 
@@ -307,20 +348,20 @@ def pull(
     mirror: str | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> Iterator[Report]:
-    """Install the named models, or all that are in use; yields a Report for each.
+    """Install the named models, or all that are wanted; yields a Report for each.
 
     One that is here already is hashed and left. A file whose bytes are not the pinned ones is thrown away before
     anything opens it. `progress(file, bytes done, bytes in all)` is called along the way. A model that cannot be
     had is reported, and the next one is still tried. Raises BadInput for an unknown name, before anything is
     fetched.
     """
-    wanted = [get(name) for name in names] or [m for m in models().values() if m.stage == IN_USE]
+    asked = [get(name) for name in names]
     root = root or folder()
     if mirror is None:
         from django.conf import settings
 
         mirror = str(settings.MODEL_MIRROR or "")
-    for entry in wanted:
+    for entry in [as_chosen(entry) or entry for entry in asked] or wanted():
         try:
             if not faults(entry, root):
                 yield Report(entry, "here already")
@@ -336,6 +377,7 @@ def verify(names: Iterable[str] = (), *, root: Path | None = None) -> Iterator[R
     """Hash every installed file of the named models, or of all; yields a Report for each."""
     root = root or folder()
     for entry in [get(name, root) for name in names] or list(every(root).values()):
+        entry = as_chosen(entry) or entry
         found = faults(entry, root)
         if not found:
             yield Report(entry, "verified")
@@ -386,6 +428,15 @@ def verified_copy(entry: ModelEntry, source: Path, target: Path) -> None:
     except ModelUnavailable:
         shutil.rmtree(target, ignore_errors=True)
         raise
+
+
+def _is_pinned(file: ModelFile, path: Path) -> bool:
+    """Whether there is a file at `path` with the registered bytes."""
+    try:
+        with path.open("rb") as stream:
+            return _digest(stream, file.size) == (file.size, file.sha256)
+    except OSError:
+        return False
 
 
 def _digest(stream: BinaryIO, size: int, out: BinaryIO | None = None) -> tuple[int, str]:
@@ -464,7 +515,11 @@ def _could_not_fetch(entry: ModelEntry, file: ModelFile, mirror: str, error: OSE
 
 @contextmanager
 def _source(file: ModelFile, mirror: str) -> Iterator[BinaryIO]:
-    """The stream to take a file from: MODEL_MIRROR as a URL or a folder, else its official URL."""
+    """The stream to take a file from: a package's copy of it here, else MODEL_MIRROR (URL or folder), else its URL."""
+    if file.system and _is_pinned(file, Path(file.system)):
+        with open(file.system, "rb") as stream:
+            yield stream
+        return
     scheme = urlsplit(mirror).scheme
     if mirror and scheme not in ("http", "https"):
         with (Path(mirror) / file.mirror).open("rb") as stream:

@@ -74,7 +74,7 @@ def opened(weights):
     def get(name: str) -> Analyser:
         if name not in ready:
             cls = analysers.registered()[name]
-            (entry, *_) = analysers.runs_on(cls, registry.every(weights).values()) or [None]
+            (entry, *_) = analysers.runs_on(cls, filter(None, map(registry.as_chosen, registry.every(weights).values()))) or [None]
             if entry and not registry.is_installed(entry, weights):
                 if settings.MODEL_MIRROR and entry.stage == registry.IN_USE:
                     pytest.fail(f"MODEL_MIRROR is set but has no {entry.name}")

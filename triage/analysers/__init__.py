@@ -8,6 +8,7 @@ from triage.analysers import (  # noqa: F401  each registers itself
     embed,
     faces_yunet,
     indicator_metadata,
+    text_tesseract,
     indicator_trained,
 )
 from triage.analysers.base import (

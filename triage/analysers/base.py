@@ -184,7 +184,7 @@ class Analyser:
         return self.entry
 
     def library(self, versions: Mapping[str, str]) -> str:
-        """The library that it comes inside, with its version out of those of the model process; for `built_in` only."""
+        """The library that does it, with its version out of those of the model process; always told for `built_in`."""
         return ""
 
     def open(self, runtime: "Runtime") -> None:

@@ -3,7 +3,7 @@
 It reads items from stdin and writes back numbers. Several lanes each decode an item and look at it, so one decodes
 while another infers. It holds no state between items but the open networks, and may be killed at any moment.
 
-    us  -> it   {"do": "open", "analysers": [...], "entries": [...], "plugins": [...]}
+    us  -> it   {"do": "open", "analysers": [...], "entries": {model: [its files, ...]}, "plugins": [...]}
     it  -> us   {"ready": {...}} or {"refused": code}
     us  -> it   {"do": "look", "id": 1, "kind": "image", "facts": {...}} + bytes, or "video" without; a "cut" where only
                 a part of a frame is to be looked at
@@ -314,7 +314,7 @@ def main(weights: str) -> None:
     line = Line()
     head, _ = wire.receive(line.incoming)
     plugins.take(head["plugins"])
-    entries = [registry.get(name, Path(weights)) for name in head["entries"]]
+    entries = [registry.get(name, Path(weights)).only(files) for name, files in head["entries"].items()]
     sampling = decode.Sampling(**head["sampling"])
     runtime = Runtime(Path(weights), lanes=head["lanes"])
     lanes = []
@@ -356,9 +356,12 @@ def _versions() -> dict[str, str]:
         "openvino": "openvino",
         "torch": "torch",
     }
-    return {
+    found = {
         name: str(sys.modules[m].__version__).split("-")[0] for m, name in names.items() if m in sys.modules
     }
+    if reader := sys.modules.get("tesserocr"):
+        found["tesseract"] = reader.tesseract_version().split()[1]  # "tesseract 5.5.4", then its libraries
+    return found
 
 
 if __name__ == "__main__":

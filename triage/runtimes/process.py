@@ -239,7 +239,7 @@ class ModelProcess:
             {
                 "do": "open",
                 "analysers": [a.name for a in self.analysers],
-                "entries": [entry.name for entry in entries],
+                "entries": {entry.name: [file.name for file in entry.files] for entry in entries},
                 "plugins": [str(package / plugins.FILE) for package in packages],
                 "sampling": asdict(self.sampling),
                 "lanes": self.lanes,
