@@ -10,6 +10,7 @@ and their SHA-256 is among the parameters of every analysis that rests on them.
 """
 
 import hashlib
+import re
 from typing import Any
 
 from archive.custody.canonical import canonical
@@ -19,18 +20,12 @@ from archive.models import Item
 MOST_CHARACTERS, LONGEST, MOST_IN_A_LIST = 32 * 1024, 300, 20
 # What cameras and editors write about the picture; not what ExifTool makes of the pixels, nor makers' own notes
 GROUPS = (
-    "EXIF",
-    "XMP",
-    "IPTC",
-    "PNG",
-    "JUMBF",
-    "Photoshop",
-    "QuickTime",
-    "RIFF",
-    "Matroska",
-    "GIF",
-    "PDF",
-    "ASF",
+    "EXIF", "XMP", "IPTC", "PNG", "JUMBF", "Photoshop", "QuickTime", "RIFF", "Matroska", "GIF", "PDF", "ASF", "Container",
+)  # fmt: skip
+# No analyser needs to know where it was and who took it, and a hash over it would let guesses be checked
+WHO_AND_WHERE = re.compile(
+    r"GPS|Location|Coordinates|City|State|Country|Address|Email|Phone|Serial|Owner|Artist|Author|By-?line|Person|Writer|Copyright|Rights|:Creator$",
+    re.IGNORECASE,
 )
 
 
@@ -40,7 +35,11 @@ def facts(item: Item) -> dict[str, Any]:
     container = clean.mapping(clean.mapping(read.get("ffprobe")).get("format")).get("tags")
     tags = {
         **{name: value for name, value in clean.mapping(read.get("exiftool")).items() if _told(name)},
-        **{f"Container:{name}": value for name, value in clean.mapping(container).items()},
+        **{
+            name: value
+            for key, value in clean.mapping(container).items()
+            if _told(name := f"Container:{key}")
+        },
     }
     kept, left = {}, MOST_CHARACTERS
     for name in sorted(tags):
@@ -68,7 +67,7 @@ def sha256(told: dict[str, Any]) -> str:
 
 
 def _told(name: str) -> bool:
-    return name.partition(":")[0] in GROUPS
+    return name.partition(":")[0] in GROUPS and not WHO_AND_WHERE.search(name)
 
 
 def _plain(value: Any) -> Any:

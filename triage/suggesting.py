@@ -10,9 +10,9 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from archive.models import Case, Item
-from archive.views.suggestions import Box, Brief, Class, Full, Model, Reason
-from triage import queue, registry, standing, timeline, unusual, wording
-from triage.models import Analysis, CaseAnalysis, Detection, Question, Seen, Shot, Standing
+from archive.views.suggestions import Box, Brief, Class, Full, Indicator, Model, Reason
+from triage import indicators, queue, registry, standing, timeline, unusual, wording
+from triage.models import Analysis, CaseAnalysis, Detection, Question, Seen, Shot, Standing, Tagged
 from triage.timeline import Objects
 
 MOST_BOXES = 4000
@@ -51,7 +51,9 @@ class Offer:
         looked = (a.looked_at_ms for a in analyses.values() if timed and a.task in BOXED)
         followed = timeline.objects({a.pk: item.pk for a in analyses.values()}).get(item.pk, {})
         cuts = Shot.objects.filter(item=item).values_list("first_ms", flat=True)
-        seen = list(item.seen.all())
+        every = list(item.seen.all())
+        seen = [one for one in every if not indicators.is_one(one.label)]
+        told = _indicators(analyses.values())
         spans = {lane.label: lane.spans for lane in lanes}
         return Full(
             score=score_of(row),
@@ -60,6 +62,8 @@ class Offer:
             boxes=[_box(d, timed) for d in found],
             lanes=lanes[:MOST_LANES],
             models=_models([*analyses.values(), *([compared.by] if compared else [])]),
+            indicators=told,
+            no_indicator="" if told or not _asked(analyses.values()) else str(indicators.NOTHING_FOUND),
             reasons=reasons_of(row),
             shots_ms=sorted({*cuts, *(start for lane in lanes for start, _end in lane.spans)}),
             state=_state(row, bool(analyses)),
@@ -118,6 +122,32 @@ def _models(analyses: Iterable[Analysis | CaseAnalysis]) -> list[Model]:
     return [Model(name, weights, _(", ").join(said)) for (name, weights), said in sorted(tasks.items())]
 
 
+def _asked(analyses: Iterable[Analysis]) -> list[Analysis]:
+    return [one for one in analyses if one.task == Analysis.Task.INDICATOR]
+
+
+def _indicators(analyses: Iterable[Analysis]) -> list[Indicator]:
+    """What analysers of that task say, each with its own name, version and model, and with the error that was measured."""
+    by = {one.pk: one for one in _asked(analyses)}
+    found = Tagged.objects.filter(analysis__in=list(by)).order_by("analysis_id", "pk")
+    return [_indicator(tag, by[tag.analysis_id]) for tag in found]
+
+
+def _indicator(tag: Tagged, analysis: Analysis) -> Indicator:
+    who = _("%(analyser)s, version %(n)s, %(model)s") % {
+        "analyser": analysis.analyser,
+        "n": analysis.version,
+        "model": analysis.model,
+    }
+    error = indicators.error(analysis.parameters)
+    if error:  # a rule that applied has no confidence
+        chance = _("Chance among its training pictures (calibrated on them): %(n)s.") % {
+            "n": f"{tag.confidence:.2f}"
+        }
+        error = f"{chance} {error}"
+    return Indicator(indicators.words(tag.label), indicators.meaning(tag.label), who, error)
+
+
 def _similar_url(item: Item, analyses: Iterable[Analysis]) -> str:
     compared = any(analysis.task == Analysis.Task.EMBED for analysis in analyses)
     return reverse("similar", args=[item.pk]) if compared and item.disposed_at is None else ""
@@ -130,6 +160,7 @@ def _state(row: Standing, analysed: bool) -> str:
 
 
 def _times(label: str, most: int) -> str:
+    label = indicators.in_a_list(label) if indicators.is_one(label) else label
     return f"{label}\u00a0×\u00a0{most}" if most > 1 else label
 
 

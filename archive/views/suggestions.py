@@ -46,6 +46,16 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Indicator:
+    """Something that may point to generated or changed media: what, what that means and does not, who says so, how often wrongly."""
+
+    words: str
+    meaning: str
+    by: str
+    error: str = ""
+
+
+@dataclass(frozen=True)
 class Reason:
     """One part of an item's score: 'criterion: contribution'. `machine`: it rests on what a model said."""
 
@@ -73,6 +83,8 @@ class Full:
     boxes: Sequence[Box] = ()
     lanes: Sequence[Lane] = ()
     models: Sequence[Model] = ()
+    indicators: Sequence[Indicator] = ()
+    no_indicator: str = ""  # said where they were looked for and none was found
     reasons: Sequence[Reason] = ()
     shots_ms: Sequence[int] = ()
     state: str = ""

@@ -26,7 +26,7 @@ SOURCE_TYPES = {
 }
 # Fields that generators alone write
 GENERATORS_FIELDS = re.compile(
-    r"XMP:AI(SystemUsed|SystemVersionUsed|PromptInformation|PromptWriterName)"
+    r"XMP:AI(SystemUsed|SystemVersionUsed|PromptInformation)"
     r"|PNG:(Parameters|Prompt|Workflow|Dream|Sd-?metadata|Invokeai_metadata|Invokeai_graph)"
     r"|Container:(workflow|prompt)",
     re.IGNORECASE,
@@ -66,7 +66,7 @@ class IndicatorMetadata(Analyser):
     takes = None
     reads_facts = True
     built_in, licence = "rules over metadata", "AGPL-3.0-or-later"
-    classes = tuple(indicators.MEANINGS)
+    classes = tuple(indicators.SAID)
     thresholds = {"thumbnail_correlation": str(ALIKE)}
 
     def library(self, versions: Mapping[str, str]) -> str:

@@ -61,9 +61,9 @@ def with_vectors(case: Case, vectors) -> list[Item]:
 def _looked(pairs, embedder: str, recipe: str) -> None:
     analyses, vectors = [], []
     for item, vector in pairs:
-        analyses.append(_analysis(item, "detect", "yolo", "yolo"))
+        analyses.append(analysis(item, "detect", "yolo", "yolo"))
         if vector is not None:
-            analyses.append(_analysis(item, "embed", embedder, recipe or embedder))
+            analyses.append(analysis(item, "embed", embedder, recipe or embedder))
             values = np.asarray(vector / np.linalg.norm(vector), "<f2").tobytes()
             vectors.append(Vector(analysis=analyses[-1], at_ms=0, values=values, whole=True))
     with recording(), transaction.atomic():
@@ -71,7 +71,8 @@ def _looked(pairs, embedder: str, recipe: str) -> None:
     Vector.objects.bulk_create(vectors)
 
 
-def _analysis(item: Item, task: str, analyser: str, recipe: str) -> Analysis:
+def analysis(item: Item, task: str, analyser: str, recipe: str) -> Analysis:
+    """An analysis that was not stored yet."""
     now = timezone.now()
     return Analysis(
         item=item,
