@@ -45,15 +45,16 @@ STATUSES: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     "decided": ((Band.DECIDED,), ()),
     "all": ((Band.SCORED, Band.UNSCORED, Band.POSTPONED, Band.DECIDED), ()),
 }
-BY = ("score", "uncertain")
-CAME = ("score", "lot", "uncertain", "search", "arrival")
+BY = ("score", "uncertain", "unusual")
+CAME = ("score", "lot", "uncertain", "unusual", "search", "arrival")
 
 
 @dataclass(frozen=True)
 class Filters:
     """What to show of a case: kind of file, status (see STATUSES), a suggested class; and in which order.
 
-    `by`: "score", or "uncertain" for what the learner knows least about first. Empty: no filter.
+    `by`: "score", "uncertain" for what the learner knows least about first, or "unusual" for what is least like the rest of
+    the case. Empty: no filter.
     """
 
     kind: str = ""
@@ -262,7 +263,7 @@ def reasons(item: Item, question: Question | None = None) -> list[dict[str, Any]
 def shown(item: Item, question: Question | None = None, *, came: str = "") -> dict[str, Any]:
     """What a person is shown of the ranking, to be stored with their answer. Numbers that are not whole are text.
 
-    `came`: "uncertain" or "search" where the screen led there in that way; else it is told by the order itself.
+    `came`: "uncertain", "unusual" or "search" where the screen led there in that way; else it is told by the order itself.
     """
     here, found = stands(item, question), ranked(item, question)
     if came and came not in CAME:
@@ -381,6 +382,8 @@ class _View:
         assert version is not None
         if self.filters.by == "uncertain":
             return sequence.uncertain_first(version)
+        if self.filters.by == "unusual":
+            return sequence.unusual_first(version, unusual.shares(self.case, version.numbers))
         fresh = Standing.objects.filter(
             case=self.case, question=self.number, number__gt=version.last, band__in=WAITING
         )
@@ -397,7 +400,8 @@ class _View:
         if version is None or at is None:
             return Row(item, row, None, row.value, None, "arrival" if version else "score")
         score = version.score(at) if version.looked_at[at] else None
-        came = "uncertain" if self.filters.by == "uncertain" else "lot" if version.by_lot(at) else "score"
+        by = self.filters.by
+        came = by if by != "score" else "lot" if version.by_lot(at) else "score"
         return Row(item, row, int(version.place_of[at]), score, version.chance(at), came)
 
 

@@ -41,6 +41,12 @@ def uncertain_first(version: Version) -> Numbers:
     return version.numbers[ordering.uncertain(sums, version.numbers)].astype(np.int64)
 
 
+def unusual_first(version: Version, tenths: Numbers) -> Numbers:
+    """Those that are least like the rest of the case (triage.unusual.shares); what was not compared comes last."""
+    share = np.where(tenths > 0, tenths, np.iinfo(np.int64).max)
+    return version.numbers[np.argsort(share, kind="stable")].astype(np.int64)
+
+
 def some(numbers: Numbers) -> Iterator[list[int]]:
     """A few from the top, then more and more of them."""
     at, size = 0, FIRST_LOOK

@@ -40,11 +40,13 @@ STATUS_WORDS = {
 BY_WORDS = {
     "score": gettext_lazy("what matters most"),
     "uncertain": gettext_lazy("what is least certain"),
+    "unusual": gettext_lazy("what is least like the rest"),
 }
 CAME_WORDS = {
     "score": gettext_lazy("by score"),
     "lot": gettext_lazy("by lot"),
     "uncertain": gettext_lazy("as uncertain"),
+    "unusual": gettext_lazy("as unusual"),
     "arrival": gettext_lazy("came in since"),
 }
 

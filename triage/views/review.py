@@ -153,7 +153,7 @@ def _place_words(said: list[Any], place: int, counts: queue.Counts) -> str:
 
 
 def _came(way: Way) -> str:
-    return "uncertain" if way.filters.by == "uncertain" else ""
+    return way.filters.by if way.filters.by != "score" else ""
 
 
 def _rank(row: queue.Row, came: str, question: Question) -> dict[str, Any]:
@@ -164,6 +164,7 @@ def _rank(row: queue.Row, came: str, question: Question) -> dict[str, Any]:
         "by_lot": came == "lot",
         "came": {
             "uncertain": _("Shown since the order knows least about it."),
+            "unusual": _("Shown since it is among the least like the rest of its case."),
             "arrival": _(
                 "It came in since this version of the order was made, and stands where the rules put it."
             ),

@@ -13,7 +13,7 @@ from tests.unit.triage import looked
 from triage import forest, pipeline, questions, queue, ranking, review, scoring, suggesting, unusual, versions
 from triage.models import CaseAnalysis, Vector
 from triage.preview import of as preview
-from triage.replaying import Replayer
+from triage.replaying import Replayer, faults
 
 pytestmark = pytest.mark.django_db
 STRANGE = (7, 23, 41)
@@ -131,6 +131,20 @@ def test_a_rule_counts_it_in_the_order_with_its_reason_and_is_replayed(case, rea
     unusual.make(case, seed=4)
     for version in (1, 2):
         assert Replayer().replay(question, version) == []
+
+
+def test_the_queue_begins_with_them_on_request_and_hides_nothing(case, reader):
+    question = questions.main(case)
+    ranking.make(question)
+    unusual.make(case, seed=3)
+    page = queue.order(case, reader, queue.Filters(by="unusual"), question=question, size=100)
+    numbers = [row.number for row in page.rows]
+    assert set(numbers[:3]) == set(STRANGE) and sorted(numbers) == list(range(1, 61))
+    assert {row.came for row in page.rows} == {"unusual"}
+    first = queue.next_item(case, reader, queue.Filters(by="unusual"), question=question)
+    shown = queue.shown(first, question, came="unusual")
+    decision = review.decide(item=first, actor=cast.signed_in(reader), value="relevant", shown=shown)
+    assert list(faults([decision])) == []
 
 
 def test_points_are_those_of_the_rule_one_by_one():
