@@ -6,7 +6,6 @@ from uuid import UUID
 
 from django.db.models import Count, QuerySet
 from django.urls import reverse
-from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from archive.models import Case, Item
@@ -109,8 +108,7 @@ def unusual_words(compared: "unusual.Unusual | None") -> str:
     """How unlike the rest of its case an item is; empty where it was not compared."""
     if compared is None:
         return ""
-    words = _("less like the rest of this case than %(n)s %% of its items (uncalibrated)")
-    return words % {"n": number_format(compared.beyond, decimal_pos=1)}
+    return _("less like this case than %(n)s %% of its items") % {"n": compared.beyond}
 
 
 def _models(analyses: Iterable[Analysis | CaseAnalysis]) -> list[Model]:

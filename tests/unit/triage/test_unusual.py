@@ -72,7 +72,9 @@ def test_what_is_said_of_an_item_and_that_nothing_is_said_of_one_that_is_gone(ca
     said = unusual.share(item)
     assert said.by == stored and said.share <= 5 and said.beyond == 100 - said.share
     full = suggesting.Offer().full(item)
-    assert "uncalibrated" in full.unusual and any("IsolationForest" in model.name for model in full.models)
+    assert f"than {said.beyond} %" in full.unusual and any(
+        "IsolationForest" in model.name for model in full.models
+    )
     assert any("IsolationForest" in model for model in queue.shown(item)["models"])
     late = looked.at(looked.items(case, 1)[0], np.ones(24))
     assert unusual.share(late) is None and suggesting.Offer().full(late).unusual == ""
