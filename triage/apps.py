@@ -8,7 +8,18 @@ class TriageConfig(AppConfig):
 
     def ready(self) -> None:
         from archive.views import suggestions
-        from triage import doubtful, near, parts, pictures, pipeline, similar, telling, unusual, words  # noqa: F401  declare jobs
+        from triage import (  # noqa: F401  declare jobs
+            doubtful,
+            near,
+            parts,
+            phrases,
+            pictures,
+            pipeline,
+            similar,
+            telling,
+            unusual,
+            words,
+        )
         from triage.suggesting import Offer
 
         suggestions.register(Offer())

@@ -64,7 +64,7 @@ def give(
 
 def look_again(case: Case) -> int:
     """Queue all pictures of a case that still teach, for after `models pull`. Returns how many."""
-    held = Example.objects.filter(question__case=case, item=None, ended_at=None)
+    held = Example.objects.filter(question__case=case, picture__isnull=False, ended_at=None)
     for pk in held.values_list("pk", flat=True):
         with transaction.atomic(durable=True):
             jobs.enqueue("triage.look_at_picture", subject=case, payload={"example": pk})

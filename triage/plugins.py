@@ -25,6 +25,7 @@ from triage.registry import ModelEntry
 GROUP = "amparo.analysers"
 FILE = "amparo.toml"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,59}\Z")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*\Z", re.ASCII)
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z", re.ASCII)
 
 
@@ -144,6 +145,7 @@ def _declare(row: dict[str, Any], file: Path, classes: dict[str, Any]) -> type[A
         "licence": row.get("licence", ""),
         "width": row.get("width", 0),
         "reads_facts": row.get("reads_facts", False) is True,
+        "tower_languages": _languages(row),
         "classes": registry.classes_of(classes[row["classes"]], file) if "classes" in row else (),
         "thresholds": {key: str(value) for key, value in row.get("thresholds", {}).items()},
         "package": file.parent,
@@ -151,6 +153,14 @@ def _declare(row: dict[str, Any], file: Path, classes: dict[str, Any]) -> type[A
         "__doc__": row["title"],
     }
     return type(name, (_Elsewhere,), own)
+
+
+def _languages(row: dict[str, Any]) -> tuple[str, ...]:
+    """Those of a text tower, which an embedder alone can have."""
+    languages = tuple(row.get("tower_languages", ()))
+    if languages and row["task"] != Task.EMBED or not all(map(_LANGUAGE.match, languages)):
+        raise ValueError(f"tower_languages of {row['name']!r}")
+    return languages
 
 
 class _Elsewhere(Analyser):

@@ -358,7 +358,7 @@ def _labels(question: Question) -> list[Label]:
     shown = Example.objects.filter(question=question, ended_at=None).order_by("pk")
     seen = set(ExampleVector.objects.filter(example__in=shown).values_list("example_id", flat=True))
     for pk, item, number, at_ms, x in shown.values_list("pk", "item_id", "item__number", "at_ms", "x"):
-        if item is None:  # a picture: it teaches once a model has looked
+        if item is None:  # a picture or words: they teach once a model has looked
             labels += [(0, True, pk, True)] if pk in seen else []
             continue
         extra = (

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from archive.models import Case, Item
 from archive.views.suggestions import Box, Brief, Class, Full, Indicator, Model, Reason
-from triage import indicators, queue, registry, standing, timeline, unusual, wording
+from triage import indicators, phrases, queue, registry, standing, timeline, unusual, wording
 from triage.models import Analysis, CaseAnalysis, Detection, Question, Seen, Shot, Standing, Tagged
 from triage.timeline import Objects
 
@@ -83,6 +83,10 @@ class Offer:
     def having(self, items: QuerySet[Item], label: str) -> QuerySet[Item]:
         """Items in which a class is suggested now."""
         return items.filter(seen__label=label)
+
+    def words_url(self, case: Case) -> str:
+        """The screen for words, where a text tower is installed."""
+        return reverse("words", args=[case.code]) if phrases.towers() else ""
 
 
 def score_of(row: Standing | None) -> float | None:

@@ -31,7 +31,7 @@ from triage import facts, learning, ordering, pool, scoring
 from triage.learning import Scale, Start
 from triage.models import Column, Known, Ranking, Standing
 from triage.ordering import Combination, Order, Parts
-from triage.wording import PICTURE
+from triage.wording import SHOWN
 
 TYPES = {
     "numbers": "<i4",
@@ -222,7 +222,7 @@ def _learned(version: Version, row: int, like: list[tuple[int, bool]]) -> list[d
         return []
     if not like:
         return [_line(LEARNED, part, "nothing to compare it by: the mean of all", machine=True)]
-    names, yes = " and ".join(str(number) if number else PICTURE for number, _ in like), like[0][1]
+    names, yes = " and ".join(str(number) if number else SHOWN for number, _ in like), like[0][1]
     words = f"looks like {names}, marked {'yes' if yes else 'no'}"
     items = [number for number, _ in like if number]
     return [{**_line(LEARNED, part, words, machine=True), "items": items}]

@@ -28,7 +28,7 @@ BUILT_IN = (
     gettext_noop("Waiting"),
     gettext_noop("No model has looked"),
 )
-PICTURE = gettext_noop("a picture shown as an example")
+SHOWN = gettext_noop("what was shown as an example")
 _WHEN = re.compile(r"(?P<what>.+?)(?: at (?P<at>\d+:\d\d))?\Z")
 
 
@@ -42,8 +42,8 @@ def reason(line: Mapping[str, Any], links: Mapping[int, SafeString] | None = Non
     if not why:
         return format_html("<bdi>{}</bdi>", shown)
     alike = [links[number] for number in line.get("items", ()) if links and number in links]
-    if line.get("items") is not None and PICTURE in why:
-        alike.append(format_html("{}", _(PICTURE)))
+    if line.get("items") is not None and SHOWN in why:
+        alike.append(format_html("{}", _(SHOWN)))
     said = _alike(alike, why) if alike else _why(why)
     return format_html("<bdi>{}</bdi>: <bdi>{}</bdi>", shown, said)
 

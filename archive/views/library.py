@@ -96,6 +96,7 @@ def library(request: HttpRequest, code: str) -> HttpResponse:
             "thumbnails": veil.thumbnails_shown(request, case.pk),
             "may_look": access.can(request.user, "view_original", case),
             "may_add": access.can(request.user, "add_items", case),
+            "words_url": suggestions.source().words_url(case),
         },
     )
 

@@ -117,6 +117,9 @@ class Suggests(Protocol):
     def having(self, items: QuerySet[Item], label: str) -> QuerySet[Item]:
         """Those items in which a class was suggested."""
 
+    def words_url(self, case: Case) -> str:
+        """The screen that looks for a case's pictures by words; empty where no model can."""
+
 
 @dataclass
 class _None:
@@ -135,6 +138,9 @@ class _None:
 
     def having(self, items: QuerySet[Item], label: str) -> QuerySet[Item]:
         return items.none()
+
+    def words_url(self, case: Case) -> str:
+        return ""
 
 
 _registered: Suggests = _None()

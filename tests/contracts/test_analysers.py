@@ -10,14 +10,29 @@ import pytest
 from django.conf import settings
 
 from triage import analysers, clips, indicator_model, plugins, registry, trained, trained_indicators
-from triage.analysers import About, Analyser, Detection, FrameBatch, Span, Tag, Task, Text, Vector
+from triage.analysers import (
+    About,
+    Analyser,
+    Detection,
+    FrameBatch,
+    Span,
+    Tag,
+    Task,
+    Text,
+    Vector,
+    WordsRefused,
+)
 from triage.runtimes.base import Runtime
 from triage.runtimes.decode import at_most
 
 ROOT = Path(__file__).resolve().parents[2]
-# The analysers of a package that is none of ours, beside those that come with Amparo
-PLUGIN = Path(__file__).parent / "plugin" / "amparo_brightness" / plugins.FILE
-CLASSES = {**analysers.registered(), **plugins.read(PLUGIN).analysers}
+# The analysers of packages that are none of ours, beside those that come with Amparo
+PACKAGES = Path(__file__).parent / "plugin"
+PLUGINS = tuple(PACKAGES / name / plugins.FILE for name in ("amparo_brightness", "amparo_colours"))
+CLASSES = {
+    **analysers.registered(),
+    **{n: c for file in PLUGINS for n, c in plugins.read(file).analysers.items()},
+}
 NAMES = [
     pytest.param(name, marks=[pytest.mark.weights] if cls.weights else [])
     for name, cls in sorted(CLASSES.items())
@@ -28,8 +43,8 @@ NAMES = [
 def _as_in_the_model_process():
     """A plug-in's code is at hand, as where it runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(PLUGIN.parent.parent))
-        patch.setattr(plugins, "_given", (PLUGIN,))
+        patch.syspath_prepend(str(PACKAGES))
+        patch.setattr(plugins, "_given", PLUGINS)
         yield
 
 
@@ -74,7 +89,9 @@ def opened(weights):
     def get(name: str) -> Analyser:
         if name not in ready:
             cls = analysers.registered()[name]
-            (entry, *_) = analysers.runs_on(cls, filter(None, map(registry.as_chosen, registry.every(weights).values()))) or [None]
+            (entry, *_) = analysers.runs_on(
+                cls, filter(None, map(registry.as_chosen, registry.every(weights).values()))
+            ) or [None]
             if entry and not registry.is_installed(entry, weights):
                 if settings.MODEL_MIRROR and entry.stage == registry.IN_USE:
                     pytest.fail(f"MODEL_MIRROR is set but has no {entry.name}")
@@ -119,6 +136,7 @@ def test_it_declares_what_it_is(name):
     analyser = cls(registry.models().get(cls.weights) or (trained_here if cls.weights else None))
     assert analyser.licence
     assert bool(analyser.width) == (cls.task is Task.EMBED), "an embedder says how long its vectors are"
+    assert not cls.tower_languages or cls.task is Task.EMBED, "words have a place among vectors of pictures"
     assert len(set(analyser.classes)) == len(analyser.classes)
     assert analyser.classes or cls.task in (Task.EMBED, Task.TEXT), "what it may say is known beforehand"
     assert all(isinstance(v, str) for v in analyser.parameters.values()), (
@@ -153,6 +171,25 @@ def test_it_gives_one_list_for_each_frame_of_what_its_task_gives(name, opened):
             x, y, width, height = said.box
             assert width > 0 and height > 0 and -0.5 < x < 1 and -0.5 < y < 1
             assert x + width < 1.5 and y + height < 1.5
+
+
+# Words that a tower in a language has to know
+SAYINGS = {"en": "a red house on fire", "ar": "بيت أحمر يحترق"}
+
+
+@pytest.mark.parametrize("name", [param for param in NAMES if CLASSES[param.values[0]].tower_languages])
+def test_a_text_tower_gives_words_a_place_among_its_pictures(name, opened):
+    tower = opened(name)
+    sayings = [saying for language, saying in SAYINGS.items() if language in tower.tower_languages]
+    assert sayings, "a language that is not tried here: add a saying in it"
+    for saying in sayings:
+        values = numpy.frombuffer(tower.words(saying).values, "<f2").astype(float)
+        assert len(values) == tower.width and numpy.linalg.norm(values) == pytest.approx(1, abs=0.002)
+        look(tower, photograph("bus.jpg"))
+        assert tower.words(saying) == tower.words(saying), "what it saw before does not count"
+        for refused in ("", "  ", f"{saying} " * 2000):
+            with pytest.raises(WordsRefused):
+                tower.words(refused)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -29,7 +29,7 @@ from archive.models import Blob, CaseGrant, Job, Rendition, Upload
 from evidence.models import Bundle, BundleVolume
 from tests import cast
 from triage import examples, pictures, pipeline, questions, rules
-from triage.models import Alert, Part, Telling
+from triage.models import Alert, Part, Phrase, Telling
 
 # Who may do what is one table, whatever the database.
 pytestmark = [pytest.mark.django_db, pytest.mark.embedded, pytest.mark.slow]
@@ -211,6 +211,11 @@ TABLE = [
     Try("questions", "GET", CASE, EVERYONE, OF_CASE),
     Try("questions", "POST", CASE, ORDERS, OF_CASE, {"text": "Does it show the bridge?"}),
     Try("picture-give", "POST", CASE, WORKS, ("code", "number")),
+    Try("words-show", "POST", CASE, WORKS, ("code", "number")),
+    Try("words", "GET", CASE, EVERYONE, OF_CASE),
+    Try("words", "POST", CASE, EVERYONE, OF_CASE),
+    Try("words-found", "GET", CASE, EVERYONE, ("code", "phrase")),
+    Try("words-state", "GET", CASE, EVERYONE, ("code", "phrase")),
     Try("picture-end", "POST", CASE, WORKS, ("code", "picture")),
     Try("question-close", "POST", CASE, ORDERS, ("code", "number"), {"reason": "Answered"}),
     Try("estimate", "GET", CASE, EVERYONE, OF_CASE),
@@ -357,6 +362,9 @@ def world(settings) -> SimpleNamespace:
             "tag": "seen",
             "part": Part.objects.create(
                 item=item, x="0.1", y="0.1", width="0.5", height="0.5", asked_at=timezone.now()
+            ).pk,
+            "phrase": Phrase.objects.create(
+                case=case, words="bridge of Quelimane", language="en", asked_at=timezone.now()
             ).pk,
             "token": "no-such-token",
             "veil": _rendition(item, Rendition.Kind.VEIL).pk,

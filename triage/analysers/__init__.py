@@ -8,8 +8,8 @@ from triage.analysers import (  # noqa: F401  each registers itself
     embed,
     faces_yunet,
     indicator_metadata,
-    text_tesseract,
     indicator_trained,
+    text_tesseract,
 )
 from triage.analysers.base import (
     About,
@@ -23,6 +23,7 @@ from triage.analysers.base import (
     Task,
     Text,
     Vector,
+    WordsRefused,
     plan,
     registered,
     runs_on,
@@ -40,6 +41,7 @@ __all__ = [
     "Task",
     "Text",
     "Vector",
+    "WordsRefused",
     "plan",
     "registered",
     "runs_on",

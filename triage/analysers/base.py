@@ -125,6 +125,10 @@ class Span:
     tag: Tag
 
 
+class WordsRefused(ValueError):
+    """A text tower makes nothing of these words: there are none that it knows, or more than it takes."""
+
+
 Result = Detection | Tag | Text | Vector
 
 
@@ -152,6 +156,8 @@ class Analyser:
     width: ClassVar[int] = 0
     # Whether it is told what the archive read in the file: then that is a part of its recipe
     reads_facts: ClassVar[bool] = False
+    # Of an embedder with a text tower: the languages (BCP 47) that it was made for. Empty: it has no such tower
+    tower_languages: ClassVar[tuple[str, ...]] = ()
     # Where its code lies, for what does not come with Amparo: opened in the confined process only
     package: ClassVar[Path | None] = None
     # Without weights these are the class's own; with weights they are the registered model's.
@@ -196,6 +202,13 @@ class Analyser:
 
     def analyse(self, frames: FrameBatch) -> Sequence[Sequence[Result]]:
         """One list for each frame, in order; an empty list says that nothing was found, not that nothing is there."""
+        raise NotImplementedError
+
+    def words(self, text: str) -> Vector:
+        """The direction of words among those of frames, where `tower_languages` says that there is a text tower.
+
+        It may be called at any time once it is open. Raises WordsRefused; it never cuts words off.
+        """
         raise NotImplementedError
 
     def end(self) -> Sequence[Tag | Span]:

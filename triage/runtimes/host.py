@@ -6,7 +6,7 @@ while another infers. It holds no state between items but the open networks, and
     us  -> it   {"do": "open", "analysers": [...], "entries": {model: [its files, ...]}, "plugins": [...]}
     it  -> us   {"ready": {...}} or {"refused": code}
     us  -> it   {"do": "look", "id": 1, "kind": "image", "facts": {...}} + bytes, or "video" without; a "cut" where only
-                a part of a frame is to be looked at
+                a part of a frame is to be looked at; or "words" + UTF-8, and the "tower" that reads them
     it  -> us   {"read": 1, "at": offset, "size": n}      us -> it  {"do": "bytes", "id": 1} + bytes
     it  -> us   {"begun": 1}, {"alive": 1}, {"done": 1, ...} + vectors, or {"failed": 1, "code": code}
 """
@@ -25,7 +25,19 @@ from typing import Any
 
 from archive.errors import ModelUnavailable
 from triage import analysers, plugins, registry
-from triage.analysers.base import About, Analyser, FrameBatch, Frames, Result, Span, Tag, Task, Text, Vector
+from triage.analysers.base import (
+    About,
+    Analyser,
+    FrameBatch,
+    Frames,
+    Result,
+    Span,
+    Tag,
+    Task,
+    Text,
+    Vector,
+    WordsRefused,
+)
 from triage.runtimes import decode, wire
 from triage.runtimes.base import Runtime
 from triage.runtimes.shots import Shots
@@ -172,8 +184,10 @@ class Looked:
     """What was found in one item so far, as the whole numbers and the bytes that go over the pipe."""
 
     def __init__(self, chosen: list[Analyser], about: About, *, vectors_only: bool = False) -> None:
+        """Of "words" nothing is looked at: they are read by one tower."""
         self.chosen = chosen
-        self.at_work = [a for a in chosen if a.task is Task.EMBED or not vectors_only]
+        seen = about.kind != "words"
+        self.at_work = [a for a in chosen if seen and (a.task is Task.EMBED or not vectors_only)]
         self.at_ms: list[int] = []
         # By analyser: of every so many frames it looks at one. Doubled when an item has more than it takes.
         self.strides = [1] * len(chosen)
@@ -196,6 +210,12 @@ class Looked:
                 for index, results in zip(picked, analyser.analyse(part), strict=True):
                     for result in results:
                         self._keep(which, first + index, analyser, result)
+
+    def read(self, tower: str, text: str) -> None:
+        """Let the text tower of that name read words. Raises WordsRefused."""
+        self.at_ms = [0]
+        which = [analyser.name for analyser in self.chosen].index(tower)
+        self._keep(which, 0, self.chosen[which], self.chosen[which].words(text))
 
     def end(self) -> None:
         """Ask every analyser what it says of the item as a whole."""
@@ -283,13 +303,18 @@ def lane(line: Line, chosen: list[Analyser], sampling: decode.Sampling) -> None:
             about = About(head["kind"], head.get("facts", {}))
             looked = Looked(chosen, about, vectors_only="cut" in head)
             shots = Shots() if head["kind"] == "video" and "cut" not in head else None
-            batches = frames_of(line, head, sampling, shots)
-            for batch in ahead(batches) if shots else batches:
-                looked.add(batch)
-                line.send({"alive": number})
+            if about.kind == "words":
+                looked.read(head["tower"], head["body"].decode())
+            else:
+                batches = frames_of(line, head, sampling, shots)
+                for batch in ahead(batches) if shots else batches:
+                    looked.add(batch)
+                    line.send({"alive": number})
             looked.end()
         except decode.Undecodable as error:
             answer: dict[str, Any] = {"failed": number, "code": error.code}
+        except WordsRefused:
+            answer = {"failed": number, "code": "words-refused"}
         except MemoryError:
             answer = {"failed": number, "code": "memory"}
         except OSError:

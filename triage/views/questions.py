@@ -23,6 +23,7 @@ from archive.views.cases import visible
 from triage import examples, pictures, questions
 from triage.models import Example, PictureLook, Question
 from triage.questions import Tally
+from triage.views import phrases as phrase_views
 
 
 class AskForm(forms.Form):
@@ -135,7 +136,12 @@ def shown_examples(question: Question, item: Item | None = None) -> list[Shown]:
 
 
 def what_words(example: Example) -> str:
-    """What of its item an example is; of a picture, what models made of it."""
+    """What of its item an example is; of a picture or words, what models made of them."""
+    if example.words:
+        look = PictureLook.objects.filter(example=example).first()
+        if look is None:
+            return _("words; no model has read them yet, so they teach nothing so far")
+        return _(look.trouble) if look.trouble else _("words")
     if example.item_id is None:
         look = PictureLook.objects.filter(example=example).first()
         if look is None:
@@ -238,5 +244,6 @@ def _page(request: HttpRequest, case: Case, form: AskForm, *, status: int) -> Ht
         "form": form,
         "may_edit": access.can(request.user, "edit_criteria", case),
         "may_decide": access.can(request.user, "decide", case),
+        "spoken": phrase_views.choices(case),
     }
     return render(request, "triage/questions.html", context, status=status)

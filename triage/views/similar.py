@@ -20,7 +20,7 @@ from archive.views import present, suggestions, veil
 from archive.views.present import Card
 from triage import parts, similar
 from triage.models import Part
-from triage.similar import NothingToCompare
+from triage.similar import Match, NothingToCompare
 
 SHOWN = 24
 
@@ -85,6 +85,11 @@ def _alike(
     matches = similar.search_like(
         vector, user=request.user, case=found.case if within else None, but=found, count=SHOWN
     )
+    return alike(request, matches)
+
+
+def alike(request: HttpRequest, matches: list[Match]) -> list[Alike]:
+    """The cards of these items, in this order, of those that this person may see."""
     rows = Item.objects.visible_to(request.user).filter(pk__in=[match.item for match in matches])
     cards = {card.item.pk: card for card in present.cards(request, present.with_pictures(rows))}
     return [

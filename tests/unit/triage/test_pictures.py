@@ -60,7 +60,7 @@ def test_a_picture_brings_up_what_is_like_it_and_is_no_item(case, reader):
     order = [row.number for row in queue.order(case, reader, question=question).rows]
     assert set(order[:4]) == {1, 6, 11, 16} and case.items.count() == 20
     why = queue.shown(items[5], question)["reasons"][0]
-    assert why["why"] == "looks like a picture shown as an example, marked yes" and why["items"] == []
+    assert why["why"] == "looks like what was shown as an example, marked yes" and why["items"] == []
     assert Replayer().replay(question, version.number) == []
     examples.end(example=example, actor=cast.signed_in(reader))
     assert ranking.make(question).start == "nothing" and examples.of(question) == []

@@ -11,7 +11,7 @@ from archive.custody import Actor
 from archive.errors import Damaged, NotFound
 from archive.management.base import Command as Base
 from archive.models import Case
-from triage import near, pictures, pipeline, registry, replaying, similar, standing, tracks, unusual
+from triage import near, phrases, pictures, pipeline, registry, replaying, similar, standing, tracks, unusual
 from triage.management import indicating, simulating, training
 
 
@@ -174,6 +174,8 @@ class Command(Base):
             self.stdout.write(f"{case.code}: {pipeline.ask_again(case, actor=Actor.operator())} items queued")
             if pictures_shown := pictures.look_again(case):
                 self.stdout.write(f"{case.code}: {pictures_shown} pictures shown as examples queued")
+            if words_shown := phrases.read_again(case):
+                self.stdout.write(f"{case.code}: {words_shown} words shown as examples queued")
         if notice := registry.notice():
             self.stdout.write(notice)
 
