@@ -305,20 +305,21 @@ def _failed(row: Job, outcome: Outcome) -> None:
 
 
 def ask_again(case: Case, *, actor: Actor) -> int:
-    """Queue the analysis of every item of a case that today's models have not looked at. Returns how many.
+    """Queue the analysis of every item of a case that one of today's analysers has not looked at. Returns how many.
 
-    For after `models pull`: what was looked at before stays, and the newer result is shown.
+    For after `models pull`, `models promote` or an upgrade: what was looked at before stays, and the newer result is shown.
     """
     access.require(actor, "edit_criteria", case)
-    wanted = {entry.sha256 for entry in registry.in_use()}
+    running = analysers.plan(registry.in_use())
+    wanted = {(one.name, one.version, one.entry.sha256 if one.entry else "") for one in running}
     asked = 0
     items = Item.objects.filter(
         case=case, kind__in=[Item.Kind.IMAGE, Item.Kind.VIDEO], examined_at__isnull=False
     )
     items = items.exclude(condition__in=NOTHING_TO_DECODE)
     for item in items.select_related("case").iterator():
-        have = {a.weights_sha256 for a in Analysis.objects.filter(item=item)}
-        if not have or not wanted <= have:
+        looked = Analysis.objects.filter(item=item).values_list("analyser", "version", "weights_sha256")
+        if not wanted <= set(looked):
             with transaction.atomic(durable=True):
                 asked += jobs.enqueue("triage.analyse", subject=item, once=True) is not None
     return asked

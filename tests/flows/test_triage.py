@@ -204,7 +204,7 @@ def test_with_the_real_weights_the_order_is_theirs(models, case, reader, materia
     call_command("models", "pull", stdout=out)
     call_command("models", "verify", stdout=out)
     assert "yolo11n-int8-openvino: verified" in out.getvalue() and registry.notice() == ""
-    assert CustodyEvent.objects.filter(type="system.models_pulled").count() == 4
+    assert CustodyEvent.objects.filter(type="system.models_pulled").count() == 5
 
     assert pipeline.ask_again(case, actor=cast.signed_in(reader)) == 3
     run("triage.analyse")
@@ -215,7 +215,9 @@ def test_with_the_real_weights_the_order_is_theirs(models, case, reader, materia
     assert labels.count("person") == 4 and labels.count("bus") == 1
     reasons = {r["criterion"]: r["contribution"] for r in queue.stands(items["bus.jpg"]).reasons}
     assert reasons["People seen"] == "1.000" and reasons["Person and vehicle in one frame"] == "1.000"
-    assert Analysis.objects.filter(item=items["bus.jpg"]).count() == 8, "what was looked at before stays"
+    assert Analysis.objects.filter(item=items["bus.jpg"]).count() == 10, "what was looked at before stays"
+    told = current["indicator-metadata"]
+    assert told.found == 0 and len(told.parameters["facts_sha256"]) == 64 and told.frames == 0
     (tag,) = current["mobilenet-v2-tags"].tags.all()
     assert tag.label == "police van" and tag.at_ms == 0 and tag.until_ms is None
     held = {seen.label: seen.most_at_once for seen in items["bus.jpg"].seen.all()}

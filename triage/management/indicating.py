@@ -99,7 +99,7 @@ def _measured(measured: indicator_model.Measured, seed: int, today: date) -> dic
     low, high = measured.auc_interval(seed)
     return {
         "auc": f"{measured.auc:.3f}",
-        "auc_interval": f"{low:.3f} to {high:.3f}",
+        "auc_interval": f"{low:.3f} to {high:.3f}" if low < high else "no error seen: no interval",
         "found": _share(int(right.sum()), len(right)),
         "false_alarms": _share(int(wrong.sum()), len(wrong)),
         "pictures": str(len(told)),
