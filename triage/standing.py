@@ -35,18 +35,8 @@ __all__ = [
 ]
 
 CHUNK = 500
-PLACED = [
-    "kind",
-    "band",
-    "state",
-    "points",
-    "note",
-    "reasons",
-    "known",
-    "criteria",
-    "rules_sha256",
-    "scored_at",
-]
+SCORE = ["points", "reasons", "known", "criteria", "rules_sha256", "scored_at"]
+PLACE = ["kind", "band", "state", "note", *SCORE]
 MAIN = Question.MAIN
 Band, State = Standing.Band, Standing.State
 
@@ -168,12 +158,14 @@ def _place(placings: Sequence[Placing], facts: Mapping[UUID, Facts], known: Mapp
         ids = [one.item.pk for one in placings if one.item.case_id == case.pk]
         for question in open_questions(case):
             rules, rows = rules_of(case, question), _rows(case, question, ids)
+            if len(rows) < len(ids):
+                raise Standing.DoesNotExist("An item has no place among those of its case.")
             for row in rows:
                 one = by_item[row.item_id]
                 row.kind, row.note = one.item.kind, one.note[:400]
                 row.known_id = known.get(row.item_id)
                 _put(row, rules, facts[row.item_id], one.state)
-            _save(rows)
+            _save(rows, PLACE)
     Seen.objects.filter(item__in=by_item).delete()
     seen = [seen for pk, one in by_item.items() for seen in _seen(pk, one.item.case_id, facts[pk])]
     Seen.objects.bulk_create(seen, batch_size=CHUNK)
@@ -189,12 +181,12 @@ def _rows(case: Case, question: int, ids: list[UUID]) -> list[Standing]:
     return found
 
 
-def _save(rows: list[Standing]) -> None:
-    """Write rows that are there already, in one statement that finds them by item and question."""
+def _save(rows: list[Standing], fields: list[str]) -> None:
+    """Write fields of rows that are there already, in one statement that finds them by item and question."""
     for row in rows:
         row.pk = None
     Standing.objects.bulk_create(
-        rows, update_conflicts=True, unique_fields=["item", "question"], update_fields=PLACED
+        rows, update_conflicts=True, unique_fields=["item", "question"], update_fields=fields
     )
 
 
@@ -284,28 +276,15 @@ def rescore(case: Case, question: int = MAIN) -> int:
         with transaction.atomic():
             known = _keep(kept)
         facts = known_facts.read(kept)
-        rows = list(Standing.objects.filter(item__in=[item.pk for item in items], question=question))
-        rows = [row for row in rows if row.state != State.WAITING]
-        for row in rows:
-            _put(row, rules, facts[row.item_id], row.state)
-            row.known_id = known[row.item_id]
         with transaction.atomic():
+            rows = _rows(case, question, [item.pk for item in items])
+            rows = [row for row in rows if row.state != State.WAITING]
             for row in rows:
-                _save_unless_moved(row)
+                _put(row, rules, facts[row.item_id], row.state)
+                row.known_id = known[row.item_id]
+            _save(rows, SCORE)
         scored += sum(row.state == State.SCORED for row in rows)
     return scored
-
-
-def _save_unless_moved(row: Standing) -> None:
-    """Save the score; the band only where nobody decided or postponed meanwhile."""
-    Standing.objects.filter(pk=row.pk, state=row.state).update(
-        points=row.points,
-        reasons=row.reasons,
-        known=row.known_id,
-        criteria=row.criteria,
-        rules_sha256=row.rules_sha256,
-        scored_at=row.scored_at,
-    )
 
 
 def rebuild(case: Case) -> int:
@@ -322,22 +301,22 @@ def rebuild(case: Case) -> int:
 
 def _rebuild(case: Case, items: list[Item], numbers: list[int]) -> None:
     ids, kept = [item.pk for item in items], known_facts.gather(items)
-    known, facts = _keep(kept), known_facts.read(kept)
+    known, facts, kinds = _keep(kept), known_facts.read(kept), {item.pk: item.kind for item in items}
     analysed = set(Analysis.objects.filter(item_id__in=ids).values_list("item_id", flat=True))
     put_off = _latest(Postponement.objects.filter(item_id__in=ids))
     for number in numbers:
         answered, said = _said(case, ids, number)
         rules = rules_of(case, number)
-        rows = Standing.objects.select_for_update().filter(item__in=ids, question=number)
-        for row in rows.select_related("item"):
+        rows = _rows(case, number, ids)
+        for row in rows:
             put_off_at, said_at = put_off.get(row.item_id), said.get(row.item_id)
-            row.kind, row.known_id = row.item.kind, known[row.item_id]
+            row.kind, row.known_id = kinds[row.item_id], known[row.item_id]
             row.postponed = put_off_at is not None and (said_at is None or put_off_at > said_at)
             row.band = Band.DECIDED if row.item_id in answered else Band.UNSCORED
             state = State.SCORED if row.item_id in analysed else row.state
             never = state == State.SCORED and row.item_id not in analysed
             _put(row, rules, facts[row.item_id], State.WAITING if never else state)
-            row.save()
+        _save(rows, [*PLACE, "postponed"])
     Seen.objects.filter(item_id__in=ids).delete()
     Seen.objects.bulk_create([seen for item in items for seen in _seen(item.pk, case.pk, facts[item.pk])])
 

@@ -182,6 +182,28 @@ def test_an_item_on_which_the_model_dies_stops_alone_with_the_reason_in_sight(
     assert queue.counts(case).failed == 1 and queue.counts(case).scored == 2
 
 
+def test_an_item_whose_result_cannot_be_stored_costs_no_other_its_own(models, case, material, monkeypatch):
+    """Guards promise: results are stored together, and each is stored by itself where that fails."""
+    items = take_in(case, material)
+    real = pipeline.stored.put_all
+
+    def put_all(pairs):
+        pairs = list(pairs)
+        if any(analysis.item_id == items["bus.jpg"].pk for analysis, _ in pairs):
+            raise ValueError("no such column")
+        real(pairs)
+
+    monkeypatch.setattr(pipeline.stored, "put_all", put_all)
+    jobs.run_waiting("triage.analyse", most=1)
+    bad = Job.objects.get(name="triage.analyse", state="queued")
+    assert (bad.item_id, bad.error) == (items["bus.jpg"].pk, "ValueError: no such column")
+    assert not Analysis.objects.filter(item=items["bus.jpg"]).exists()
+    assert not CustodyEvent.objects.filter(subject=bad.item.custody_subject(), type="item.analysed").exists()
+    states = {name: queue.stands(item).state for name, item in items.items()}
+    assert (states["bus.jpg"], states["photo.jpg"], states["clip.mp4"]) == ("waiting", "scored", "scored")
+    assert list(pipeline.faults(case)) == []
+
+
 def test_bytes_that_cannot_be_read_back_are_said_on_the_job(models, case, material, monkeypatch):
     items = take_in(case, material)
 

@@ -310,7 +310,10 @@ def test_who_lost_the_lease_cannot_finish_or_fail_the_job_of_another(kind):
     jobs.fail(late, "too late", last=True)
     current.refresh_from_db()
     assert (current.state, current.attempts) == ("running", 2)
-    assert jobs.finish(current) is True
+    assert jobs.finish_all([late]) == 0
+    assert jobs.finish_all([late, current]) == 1
+    current.refresh_from_db()
+    assert (current.state, current.lease_until) == ("done", None)
 
 
 def test_a_renewed_lease_is_not_swept(kind):

@@ -14,7 +14,7 @@ from tests import cast
 from triage import analysers, registry, results
 from triage.analysers.base import Analyser, Task, plan
 from triage.runtimes.decode import Sampling
-from triage.runtimes.process import FAILURES, SENTENCES, Limits, ModelProcess, Work, checked
+from triage.runtimes.process import FAILURES, SENTENCES, TOGETHER, Limits, ModelProcess, Work, checked
 
 HOSTS = Path(__file__).parent / "hosts"
 QUICK = Limits(memory_mb=256, open_s=30, stall_s=1.5)
@@ -71,6 +71,16 @@ def test_of_several_that_had_begun_only_the_guilty_one_fails(other):
 def test_the_first_and_the_last_may_be_bad(other):
     assert outcomes(other, "die") == {"die": "died"}
     assert outcomes(other, "a") == {"a": "ok"}
+
+
+def test_outcomes_come_together_and_none_waits_for_one_that_takes_long(other):
+    together = list(other.look_together(map(work, map(str, range(40)))))
+    assert sorted(int(one.work.key) for some in together for one in some) == list(range(40))
+    assert len(together) < 10 and max(map(len, together)) <= TOGETHER
+    assert [[one.work.key for one in some] for some in other.look_together(map(work, ["a", "hang"]))] == [
+        ["a"],
+        ["hang"],
+    ]
 
 
 @pytest.mark.parametrize(
