@@ -24,16 +24,18 @@ from archive.custody import store
 from archive.custody.actor import Actor, is_unattended
 from archive.custody.canonical import (
     MAX_EVENT_BYTES,
+    ZERO_HASH,
     canonical,
     commitment,
     event_hash,
     plain,
     timestamp,
 )
-from archive.errors import BadInput, Conflict, NotAllowed, UnrecordedChange
+from archive.errors import BadInput, Conflict, Damaged, NotAllowed, UnrecordedChange
 from archive.events import EVENTS
 
 M = TypeVar("M", bound=models.Model)
+_LONGEST = 2**53  # no number has more digits
 _recording: ContextVar[bool] = ContextVar("recording", default=False)
 
 
@@ -171,15 +173,31 @@ def record(
     require_transaction()
     require_entitled(event, actor)
     name = subject if isinstance(subject, str) else subject.custody_subject()
+    what: dict[str, Any] = {
+        "event": event, "actor": actor, "reason": reason, "payload": payload, "salt": salt,
+    }  # fmt: skip
     with recording(), store.Writer() as writer:
-        tip = writer.lock([name])[name]
-        moment = clock()
-        told = next_event(
-            tip, event=event, moment=moment, actor=actor, reason=reason, payload=payload, salt=salt
-        )
-        key = writer.append([told], [tip])[0]
+        found = _append_at_once(writer, name, clock(), what) if writer.postgresql else None
+        if found is None:
+            tip = writer.lock([name])[name]
+            told = next_event(tip, moment=clock(), **what)
+            found = writer.append([told], [tip])[0], told
     jobs.follow(event, row if row is not None else subject)
-    return stored(key, told)
+    return stored(*found)
+
+
+def _append_at_once(
+    writer: store.Writer, name: str, moment: datetime, what: dict[str, Any]
+) -> tuple[int, store.Recorded] | None:
+    """Append in one statement, if the subject is free, known and the event not nearly too large; else do nothing."""
+    made = draft(name, moment=moment, **what)
+    if len(made.body(_LONGEST, ZERO_HASH)) > MAX_EVENT_BYTES or (put := writer.append_draft(made)) is None:
+        return None
+    key, number, previous, digest, moved = put
+    body = made.body(number, previous)
+    if event_hash(body).hex() != digest or moved != 1:
+        raise Damaged("The database did not store the event as it was told to. Nothing was changed.")
+    return key, store.Recorded(name, number, made.type, moment, body, digest, made.openings)
 
 
 def next_event(
@@ -217,10 +235,23 @@ def stored(key: int, told: store.Recorded) -> models.Model:
     return row
 
 
-def compose(
+def compose(subject: str, number: int, previous: str, **what: Any) -> tuple[bytes, list[store.Opening]]:
+    """The canonical bytes of an event, and what its commitments open to: `what` goes to `draft`.
+
+    Raises BadInput when it is too large.
+    """
+    made = draft(subject, **what)
+    body = made.body(number, previous)
+    if len(body) > MAX_EVENT_BYTES:
+        raise BadInput(
+            f"This would make an event of {len(body)} bytes; the log holds at most {MAX_EVENT_BYTES}. "
+            "Nothing was changed: shorten the text."
+        )
+    return body, made.openings
+
+
+def draft(
     subject: str,
-    number: int,
-    previous: str,
     *,
     event: str,
     moment: datetime,
@@ -228,8 +259,8 @@ def compose(
     reason: str = "",
     payload: dict | None = None,
     salt: Callable[[], str] = lambda: secrets.token_hex(32),
-) -> tuple[bytes, list[store.Opening]]:
-    """The canonical bytes of an event, and what its commitments open to. Raises BadInput when it is too large."""
+) -> store.Draft:
+    """An event but for its place in its chain. Raises ValueError and TypeError as `canonical` does."""
     openings: list[store.Opening] = []
 
     def hide(value: Any, pointer: str) -> Any:
@@ -243,30 +274,30 @@ def compose(
             return [hide(v, f"{pointer}/{i}") for i, v in enumerate(value)]
         return plain(value)
 
-    document = {
-        "version": 1,
-        "subject": subject,
-        "number": number,
-        "previous": previous,
-        "type": event,
-        "time": timestamp(moment),
-        "actor": {
-            "kind": actor.kind,
-            "id": actor.id,
-            "role": actor.role,
-            "name": hide(Private(actor.name), "/actor/name") if actor.name else "",
-        },
+    who = {
+        "kind": actor.kind,
+        "id": actor.id,
+        "role": actor.role,
+        "name": hide(Private(actor.name), "/actor/name") if actor.name else "",
+    }
+    rest = {
         "reason": hide(Private(reason), "/reason") if reason else "",
         "software": settings.SOFTWARE,
-        "payload": hide(payload or {}, "/payload"),
+        "subject": subject,
+        "time": timestamp(moment),
+        "type": event,
+        "version": 1,
     }
-    body = canonical(document)
-    if len(body) > MAX_EVENT_BYTES:
-        raise BadInput(
-            f"This would make an event of {len(body)} bytes; the log holds at most {MAX_EVENT_BYTES}. "
-            "Nothing was changed: shorten the text."
-        )
-    return body, openings
+    # The canonical form has the keys in this order: actor, number, payload, previous, reason ...
+    return store.Draft(
+        subject,
+        event,
+        moment,
+        b'{"actor":' + canonical(who) + b',"number":',
+        b',"payload":' + canonical(hide(payload or {}, "/payload")) + b',"previous":"',
+        b'",' + canonical(rest)[1:],
+        openings,
+    )
 
 
 def _escaped(key: str) -> str:

@@ -1,8 +1,9 @@
 """What an append reads and writes, in as few statements as each database allows.
 
-On PostgreSQL one statement locks the subjects and one writes all the rest: an append is then bound by the round trips
-and the planning of those two, not by the rows. SQLite has one writer at a time and no round trips; there the same
-happens row by row.
+On PostgreSQL a single event of a subject that nobody else holds is one statement, which puts number and hash of the event
+before into its bytes. Else one statement locks the subjects and one writes all the rest: an append is bound by the
+round trips and the planning of its statements, not by the rows. SQLite has one writer at a time and no round trips;
+there the same happens row by row.
 """
 
 import json
@@ -42,8 +43,35 @@ class Recorded:
     openings: list[Opening]
 
 
+@dataclass(slots=True)
+class Draft:
+    """An event whose number, and hash of the event before, are not known yet: its bytes around these two."""
+
+    subject: str
+    type: str
+    time: datetime
+    begin: bytes
+    middle: bytes
+    rest: bytes
+    openings: list[Opening]
+
+    def body(self, number: int, previous: str) -> bytes:
+        """Its canonical bytes."""
+        return b"%b%d%b%b%b" % (self.begin, number, self.middle, previous.encode(), self.rest)
+
+
 _EVENT = "INSERT INTO archive_custodyevent (subject, number, type, time, canonical, hash) VALUES "
 _OPENING = "INSERT INTO archive_custodyopening (event_id, pointer, salt, value) "
+_PENDING = "p AS (INSERT INTO archive_custodypending (event_id) SELECT id FROM e)"
+_NEXT = (  # a subject that another transaction holds is passed over: who waits for it reads the clock afterwards
+    "t AS MATERIALIZED (SELECT id, length + 1 AS number, tip FROM archive_custodysubject WHERE name = %s FOR UPDATE SKIP LOCKED), "
+    "b AS MATERIALIZED (SELECT t.*, %s::bytea || convert_to(number::text, 'UTF8') || %s::bytea || convert_to(tip, 'UTF8') "
+    "|| %s::bytea AS body FROM t), "
+    "n AS MATERIALIZED (SELECT b.*, encode(sha256(decode('00', 'hex') || body), 'hex') AS hash FROM b), "
+    "e AS (INSERT INTO archive_custodyevent (subject, number, type, time, canonical, hash) "
+    "SELECT %s, number, %s, %s, body, hash FROM n RETURNING id), "
+    "s AS (UPDATE archive_custodysubject s SET length = n.number, tip = n.hash FROM n WHERE s.id = n.id RETURNING s.id), "
+)
 
 
 class Writer:
@@ -100,6 +128,29 @@ class Writer:
         self._run(sql, names)
         return {row[1]: Tip(*row) for row in self.cursor.fetchall()}
 
+    def append_draft(self, draft: Draft) -> tuple[int, int, str, str, int] | None:
+        """Store one event at the end of its chain (PostgreSQL).
+
+        Returns its row id, its number, the hash before, its hash, and how many tips moved.
+
+        None, with nothing done, when the subject is new, or another transaction holds it.
+        """
+        values: list[Any] = [
+            draft.subject,
+            draft.begin,
+            draft.middle,
+            draft.rest,
+            draft.subject,
+            draft.type,
+            draft.time,
+        ]
+        parts = [_PENDING, *([_opened(draft.openings, values)] if draft.openings else [])]
+        self._run(
+            f"WITH {_NEXT}{', '.join(parts)} SELECT e.id, n.number, n.tip, n.hash, (SELECT COUNT(*) FROM s) FROM e, n",
+            values,
+        )
+        return self.cursor.fetchone()
+
     def append(self, events: list[Recorded], tips: list[Tip]) -> list[int]:
         """Store events in their order, mark them pending, keep their openings, move the tips. Returns the row ids."""
         put = self._append_at_once if self.postgresql else self._append_one_by_one
@@ -115,7 +166,7 @@ class Writer:
             values += (event.subject, event.number, event.type, event.time, event.canonical, event.hash)
         parts = [
             f"e AS ({_EVENT}{', '.join(['(%s,%s,%s,%s,%s,%s)'] * len(events))} RETURNING id, subject, number)",
-            "p AS (INSERT INTO archive_custodypending (event_id) SELECT id FROM e)",
+            _PENDING,
         ]
         if len(tips) == 1:
             parts.append("s AS (UPDATE archive_custodysubject SET length = %s, tip = %s WHERE id = %s)")
@@ -129,10 +180,7 @@ class Writer:
                 values += (tip.pk, tip.length, tip.tip)
         opened = [(event, *opening) for event in events for opening in event.openings]
         if opened and len(events) == 1:
-            rows = ", ".join(["(%s::text,%s::text,%s::jsonb)"] * len(opened))
-            parts.append(f"o AS ({_OPENING}SELECT e.id, v.* FROM e, (VALUES {rows}) v)")
-            for _, pointer, salt, value in opened:
-                values += (pointer, salt, json.dumps(value))
+            parts.append(_opened(events[0].openings, values))
         elif opened:
             rows = ", ".join(["(%s,%s::bigint,%s,%s,%s::jsonb)"] * len(opened))
             parts.append(
@@ -168,3 +216,11 @@ class Writer:
             [(tip.length, tip.tip, tip.pk) for tip in tips],
         )
         return keys
+
+
+def _opened(openings: list[Opening], values: list[Any]) -> str:
+    """The part of a statement that keeps the openings of its one event `e`; adds its values."""
+    for pointer, salt, value in openings:
+        values += (pointer, salt, json.dumps(value))
+    rows = ", ".join(["(%s::text,%s::text,%s::jsonb)"] * len(openings))
+    return f"o AS ({_OPENING}SELECT e.id, v.* FROM e, (VALUES {rows}) v)"

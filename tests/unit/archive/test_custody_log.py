@@ -9,7 +9,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from archive import custody
-from archive.custody import Actor, Private
+from archive.custody import Actor, Private, store
 from archive.custody.canonical import MAX_EVENT_BYTES, ZERO_HASH, canonical, commitment, event_hash
 from archive.custody.log import record
 from archive.custody.sequence import sequence
@@ -319,6 +319,22 @@ def test_sequencers_at_once_leave_no_gap_and_no_double():
     assert list(CustodyPosition.objects.order_by("position").values_list("position", flat=True)) == list(
         range(40)
     )
+
+
+def test_an_event_of_a_known_subject_is_one_statement_on_postgresql_and_the_same_bytes(monkeypatch):
+    append("case:known")
+    if connection.vendor == "postgresql":
+        monkeypatch.setattr(store.Writer, "lock", None)
+    told = {"actor": Actor.operator(), "reason": "because", "payload": {"a": Private("b"), "c": [1, None]}}
+    row = append("case:known", **told)
+    kept = CustodyEvent.objects.get(pk=row.pk)
+    assert (row.number, row.hash) == (kept.number, kept.hash) == (2, event_hash(bytes(kept.canonical)).hex())
+    assert bytes(row.canonical) == bytes(kept.canonical) == canonical(document(kept))
+    openings = dict(kept.openings.values_list("pointer", "value"))
+    assert openings.keys() == {"/actor/name", "/payload/a", "/reason"} and openings["/payload/a"] == "b"
+    tip = CustodySubject.objects.get(name="case:known")
+    assert (tip.length, tip.tip) == (2, kept.hash)
+    assert CustodyPending.objects.filter(event=kept).exists()
 
 
 @pytest.mark.django_db(transaction=True)
