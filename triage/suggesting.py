@@ -33,13 +33,14 @@ class Offer:
             "item_id", "label", "most_at_once"
         ):
             labels[item].append(_said(label, most, followed.get(item, {}).get(label)))
-        rows = {row.item_id: row for row in Standing.objects.filter(item__in=ids, question=Question.MAIN)}
+        stood = unusual.counted(Standing.objects.filter(item__in=ids, question=Question.MAIN))
+        rows = {row.item_id: row for row in stood}
         return {pk: Brief(score_of(rows.get(pk)), tuple(labels[pk])) for pk in ids}
 
     def full(self, item: Item) -> Full:
         """Boxes, lanes, models and reasons of one item."""
         analyses = standing.current_analyses([item.pk]).get(item.pk, {})
-        row, compared = queue.stands(item), unusual.share(item)
+        (row,), compared = unusual.counted([queue.stands(item)]), unusual.share(item)
         found = list(
             Detection.objects.filter(analysis__in=[a.pk for a in analyses.values()]).order_by(
                 "at_ms", "-confidence"

@@ -105,12 +105,13 @@ def _scored(one: Subscription) -> dict[UUID, str]:
         }
     else:
         rows = Standing.objects.filter(
-            case=one.case_id,
-            question=one.question.number,
-            state=Standing.State.SCORED,
-            points__gte=int(one.least.scaleb(3)),
+            case=one.case_id, question=one.question.number, state=Standing.State.SCORED
         )
-        told = {row.item_id: str(row.value) for row in rows.only("item_id", "points", "state")}
+        if scoring.unusual_criteria(standing.rules_of(one.case, one.question.number).rules):
+            stood = unusual.counted(rows.defer("note"))
+        else:
+            stood = list(rows.filter(points__gte=int(one.least.scaleb(3))).only("item_id", "points", "state"))
+        told = {row.item_id: str(row.value) for row in stood if row.value >= one.least}
     answered = questions.in_force(one.question)
     return {item: score for item, score in told.items() if item not in answered}
 

@@ -10,8 +10,8 @@ It suggests and orders; a usual item matters no less.
 
 import hashlib
 import secrets
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -26,7 +26,8 @@ from archive.custody import Actor
 from archive.jobs import job
 from archive.models import Case, Item, Job
 from triage import asking, forest, pool, scoring, standing, versions
-from triage.models import Analysis, CaseAnalysis, Column, Question
+from triage.facts import Facts
+from triage.models import Analysis, CaseAnalysis, Column, Question, Standing
 
 NAME, VERSION = "isolation-forest", 1
 LEAST = 50  # items with a vector
@@ -169,10 +170,27 @@ def share(item: Item) -> Unusual | None:
     return Unusual(Decimal(tenths) / 10, last) if tenths else None
 
 
-def shares(case: Case, numbers: Whole) -> Whole:
-    """Of these items, ascending: among how many tenths of a percent of the least like the rest each is; 0: not compared."""
+def shares(case: Case | Any, numbers: Whole) -> Whole:
+    """Of these items: among how many tenths of a percent of the least like the rest each is; 0: not compared."""
     last = newest(case)
     return np.zeros(len(numbers), np.int64) if last is None else _of(last, numbers)
+
+
+def counted(rows: Iterable[Standing]) -> list[Standing]:
+    """Rows with what the rules in force give for how unusual their items are: in memory alone, as no row keeps it."""
+    by: dict[tuple[Any, int], list[Standing]] = defaultdict(list)
+    for row in rows:
+        by[row.case_id, row.question].append(row)
+    for (case, question), own in by.items():
+        criteria = scoring.unusual_criteria(standing.rules_of(case, question).rules)
+        tenths = shares(case, np.array([row.number for row in own])) if criteria else ()
+        for row, one in zip(own, tenths, strict=bool(criteria)):
+            value, lines = scoring.score({"criteria": criteria}, scoring.with_unusual(Facts(), int(one)))
+            if row.known_id and lines:
+                row.points += int(value.scaleb(3))
+                told = [*row.reasons, *(line.as_json() for line in lines)]
+                row.reasons = sorted(told, key=lambda line: -abs(Decimal(line["contribution"])))
+    return [row for own in by.values() for row in own]
 
 
 _open: OrderedDict[tuple[int, str], tuple[Whole, Whole]] = OrderedDict()

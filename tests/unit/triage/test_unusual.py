@@ -6,12 +6,26 @@ import numpy as np
 import pytest
 from django.utils import timezone
 
+from archive import jobs
 from archive.custody.log import recording
 from archive.models import CustodyEvent, Item, Job
 from tests import cast
 from tests.unit.triage import looked
-from triage import forest, pipeline, questions, queue, ranking, review, scoring, suggesting, unusual, versions
-from triage.models import CaseAnalysis, Vector
+from triage import (
+    alerts,
+    asking,
+    forest,
+    pipeline,
+    questions,
+    queue,
+    ranking,
+    review,
+    scoring,
+    suggesting,
+    unusual,
+    versions,
+)
+from triage.models import Alert, CaseAnalysis, Vector
 from triage.preview import of as preview
 from triage.replaying import Replayer, faults
 
@@ -129,10 +143,35 @@ def test_a_rule_counts_it_in_the_order_with_its_reason_and_is_replayed(case, rea
     assert shown["score"] == "2.000" and shown["place"] <= 3
     assert shown["reasons"][0]["why"].startswith("among the ") and shown["reasons"][0]["machine"]
     assert preview(question=question, rules=rules).same == 60
+    (row,) = unusual.counted([queue.stands(case.items.get(number=7), question)])
+    assert row.value == 2 and row.reasons[0]["criterion"] == "Odd", "screens without an order count it too"
+    alerts.subscribe(
+        case=case, question=question, actor=actor, name="Odd", measure="points", least="2", rule=None
+    )
+    jobs.run_waiting("triage.alerts")
+    assert {alert.item.number for alert in Alert.objects.all()} == set(STRANGE)
     review.decide(item=case.items.get(number=7), actor=actor, value="relevant")
     unusual.make(case, seed=4)
     for version in (1, 2):
         assert Replayer().replay(question, version) == []
+
+
+def test_an_alert_by_this_rule_looks_at_all_items_again_after_a_comparison(case, reader):
+    rule = {"kind": "unusual", "percent": "5", "weight": "1"}
+    alerts.subscribe(
+        case=case,
+        question=questions.main(case),
+        actor=cast.signed_in(reader),
+        name="Odd",
+        measure="rule",
+        rule=rule,
+    )
+    jobs.run_waiting("triage.alerts")
+    assert not Alert.objects.exists(), "nothing was compared yet"
+    unusual.make(case, seed=3)
+    asking.compare(case)
+    jobs.run_waiting("triage.alerts")
+    assert {alert.item.number for alert in Alert.objects.all()} == set(STRANGE)
 
 
 def test_the_queue_begins_with_them_on_request_and_hides_nothing(case, reader):
