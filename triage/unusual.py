@@ -67,10 +67,11 @@ def compare(row: Job, case: Case) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """Scores in millionths, in the order of the items, and the SHA-256 of the vectors that they rest on."""
+    """Scores in millionths, in the order of the items, the SHA-256 of the vectors that they rest on, and how many trees."""
 
     scores: Whole
     vectors_sha256: str
+    trees: int
 
 
 def make(case: Case, *, seed: int | None = None) -> CaseAnalysis | None:
@@ -103,6 +104,7 @@ def make(case: Case, *, seed: int | None = None) -> CaseAnalysis | None:
                 model=f"scikit-learn {sklearn.__version__}, IsolationForest",
                 parameters={
                     "seed": seed,
+                    "trees": found.trees,
                     "samples": forest.SAMPLES,
                     "fitted": forest.FITTED,
                     "numpy": np.__version__,
@@ -131,7 +133,7 @@ def _compared(
     for rows in pool.blocks(case, recipes, numbers, has):
         digest.update(rows.tobytes())
         scores.append(grown.scores(rows))
-    return Compared(np.concatenate(scores), digest.hexdigest())
+    return Compared(np.concatenate(scores), digest.hexdigest(), len(grown.trees))
 
 
 def _sha256(numbers: Whole, scores: Whole) -> str:

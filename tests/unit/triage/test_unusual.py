@@ -70,7 +70,8 @@ def test_what_points_elsewhere_comes_first_and_is_recorded_and_made_again_to_the
     assert (
         stored.items == 60 and stored.number == 1 and stored.result_sha256.encode() in bytes(event.canonical)
     )
-    assert stored.model.startswith("scikit-learn ") and stored.parameters["seed"] == 3
+    assert stored.model.startswith("scikit-learn ")
+    assert (stored.parameters["seed"], stored.parameters["trees"]) == (3, 100)
     assert list(unusual.faults(stored)) == []
     first = Vector.objects.get(analysis__item__case=case, analysis__item__number=1)
     Vector.objects.filter(pk=first.pk).update(values=np.full(24, 0.2, "<f2").tobytes())
