@@ -130,16 +130,17 @@ def follow(event: str, subject: Any) -> None:
 
 def follow_all(told: list[tuple[str, Any]]) -> None:
     """As `follow`, for many events at once."""
+    following = [(kind, subject) for event, subject in told for kind in KINDS.values() if event in kind.after]
+    if not following:  # as after most events
+        return
     from archive.models import Item, Job
 
     now, rows = timezone.now(), {}
-    for event, subject in told:
-        for kind in KINDS.values():
-            if event in kind.after:
-                item = subject if isinstance(subject, Item) else getattr(subject, "item", None)
-                if item is not None:
-                    row = _row(kind, item, now, once=True)
-                    rows[row.key] = row
+    for kind, subject in following:
+        item = subject if isinstance(subject, Item) else getattr(subject, "item", None)
+        if item is not None:
+            row = _row(kind, item, now, once=True)
+            rows[row.key] = row
     if rows:
         Job.objects.bulk_create(rows.values(), ignore_conflicts=True)
     for name in {row.name for row in rows.values()}:

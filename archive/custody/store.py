@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -74,6 +75,15 @@ _NEXT = (  # a subject that another transaction holds is passed over: who waits 
 )
 
 
+@cache
+def _server_binding_cursor() -> Any:
+    from django.db.backends.postgresql.base import (
+        ServerBindingCursor,
+    )  # there is psycopg only with PostgreSQL
+
+    return ServerBindingCursor
+
+
 class Writer:
     """Locks tips and stores events, on Django's own connection, inside its transaction.
 
@@ -84,10 +94,9 @@ class Writer:
         self.database = connections[DEFAULT_DB_ALIAS]
         self.postgresql = self.database.vendor == "postgresql"
         self.prepares = self.postgresql and not many
+        self.cursor: Any
         if self.prepares:
-            from django.db.backends.postgresql.base import ServerBindingCursor
-
-            self.cursor: Any = ServerBindingCursor(self.database.connection)
+            self.cursor = _server_binding_cursor()(self.database.connection)
         else:
             self.cursor = self.database.cursor()
 
@@ -111,14 +120,20 @@ class Writer:
             found |= self._locked(names[start : start + AT_ONCE])
         new = [name for name in names if name not in found]
         for start in range(0, len(new), AT_ONCE):
-            some = new[start : start + AT_ONCE]
-            rows = ", ".join(["(%s, 0, %s)"] * len(some))
-            self._run(
-                f"INSERT INTO archive_custodysubject (name, length, tip) VALUES {rows} ON CONFLICT (name) DO NOTHING",
-                [value for name in some for value in (name, ZERO_HASH)],
-            )
-            found |= self._locked(some)
+            found |= self._made(new[start : start + AT_ONCE])
         return found
+
+    def _made(self, names: list[str]) -> dict[str, Tip]:
+        """New subjects, and those of them that another writer made meanwhile; all locked."""
+        rows = ", ".join(["(%s, 0, %s)"] * len(names))
+        sql = f"INSERT INTO archive_custodysubject (name, length, tip) VALUES {rows} ON CONFLICT (name) DO NOTHING"
+        if not self.postgresql:
+            self._run(sql, [value for name in names for value in (name, ZERO_HASH)])
+            return self._locked(names)
+        self._run(f"{sql} RETURNING id, name", [value for name in names for value in (name, ZERO_HASH)])
+        found = {name: Tip(key, name, 0, ZERO_HASH) for key, name in self.cursor.fetchall()}
+        others = [name for name in names if name not in found]
+        return found | self._locked(others) if others else found
 
     def _locked(self, names: list[str]) -> dict[str, Tip]:
         one = len(names) == 1
