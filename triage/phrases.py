@@ -37,6 +37,7 @@ from triage.similar import CHUNK, Embedder, Match, NothingToCompare, matrix
 LONGEST = 300  # characters
 
 NO_TOWER = gettext_noop("No model that compares words in this language with pictures is installed.")
+NO_VECTOR = gettext_noop("The model read these words and gave nothing to compare pictures with.")
 NOT_READ = gettext_noop(
     "The model that reads these words now is another than when they were asked. Ask again."
 )
@@ -211,7 +212,8 @@ def look_for_words(rows: list[Job]) -> None:
             (tower,) = (one for one in process.analysers if one.name == outcome.work.tower)
             made = [v.values for one in outcome.looked if one.analyser == tower.name for v in one.vectors]
             recipe = recipe_of(tower, process.sampling, process.versions).sha256
-            _end(row, asked[row.pk], outcome.sentence, made, of(tower), recipe)
+            trouble = "" if made else outcome.sentence or NO_VECTOR
+            _end(row, asked[row.pk], trouble, made, of(tower), recipe)
 
 
 def _asked(row: Job) -> Phrase | Example:

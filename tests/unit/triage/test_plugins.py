@@ -77,6 +77,26 @@ def test_a_file_that_is_not_as_it_must_be_is_refused(tmp_path, line, instead):
         plugins.read(tmp_path / plugins.FILE)
 
 
+@pytest.mark.parametrize("languages", ['["English!"]', "[7]"])
+def test_languages_of_a_tower_are_tags_and_only_an_embedder_has_one(tmp_path, languages):
+    text = (PLUGIN / "amparo_colours" / plugins.FILE).read_text()
+    for file, changed in (
+        ("no-language.toml", text.replace('["ar"]', languages)),
+        ("no-embedder.toml", text.replace('task = "embed"', 'task = "classify"')),
+    ):
+        (tmp_path / file).write_text(changed)
+        with pytest.raises((ValueError, TypeError)):
+            plugins.read(tmp_path / file)
+
+
+def test_the_worked_example_of_the_documentation_is_as_a_file_must_be(tmp_path):
+    text = (PLUGIN.parents[2] / "docs" / "triage.md").read_text(encoding="utf-8")
+    (tmp_path / plugins.FILE).write_text(text.split("```toml\n")[1].split("```")[0])
+    declared = plugins.read(tmp_path / plugins.FILE)
+    (tower,) = declared.analysers.values()
+    assert tower.tower_languages == ("en", "ar", "es", "fr") and tower.weights in declared.models
+
+
 def test_code_that_does_not_open_is_said_in_words(there, settings, tmp_path):
     settings.ANALYSERS = ("brightness",)
     (chosen,) = [a for a in analysers.plan([]) if a.name == "brightness"]
