@@ -35,16 +35,13 @@ def runtime(tmp_path):
     runtime.close()
 
 
-def registered(name: str, framework: str, root: Path) -> ModelEntry:
-    """A network of the vectors as if it were installed and pinned."""
-    home = SAVED / name
-    paths = [path for path in home.rglob("*") if path.is_file()] if home.is_dir() else [home]
-    files = []
-    for path in paths:
+def registered(name: str, framework: str) -> ModelEntry:
+    """A network of the vectors as an entry would have it."""
+    home, files = SAVED / name, []
+    for path in sorted(path for path in (home.rglob("*") if home.is_dir() else [home]) if path.is_file()):
         data, within = path.read_bytes(), str(path.relative_to(home if home.is_dir() else SAVED))
-        (root / name / within).parent.mkdir(parents=True, exist_ok=True)
-        (root / name / within).write_bytes(data)
-        files.append(ModelFile(within, "", "", len(data), hashlib.sha256(data).hexdigest()))
+        mirror = str(path.relative_to(SAVED))
+        files.append(ModelFile(within, "", mirror, len(data), hashlib.sha256(data).hexdigest()))
     entry = registry.own()["mobilenet-v2-imagenet"]
     return replace(entry, name=name, framework=framework, files=tuple(files), input_size=32, vector=None)
 
@@ -58,11 +55,14 @@ def registered(name: str, framework: str, root: Path) -> ModelEntry:
         ("keras-to-lite.tflite", "tensorflow-lite"),
     ],
 )
-def test_a_network_says_what_it_said_where_it_was_made(runtime, name, framework):
+def test_a_network_says_what_it_said_where_it_was_made(runtime, monkeypatch, name, framework):
     """Guards promise: the TensorFlow users' models run without TensorFlow."""
     import openvino
 
-    entry = registered(name, framework, runtime.weights)
+    entry = registered(name, framework)
+    monkeypatch.setattr(registry, "models", lambda: {name: entry})
+    (report,) = registry.pull([name], root=runtime.weights, mirror=str(SAVED))
+    assert report.fault == ""
     red_first = np.frombuffer(bytes.fromhex(SAID["picture_rgb"]), np.uint8).reshape(32, 32, 3)
     picture = red_first[..., ::-1].copy()
     assert runtime.load(entry)(picture).own == pytest.approx(SAID[name], abs=FRACTIONS)
