@@ -63,7 +63,7 @@ def listed(question: Question) -> list[Doubt]:
 def _contradicted(question: Question, read: Pool, known: dict[int, Given]) -> list[Doubt]:
     answered = [known[int(number)] for number in read.numbers]
     yes = np.array([one.value == YES for one in answered])
-    ranker = Ranker(read.features)
+    ranker = Ranker(read.features, read.kernel)
     ranker.decide(enumerate(map(bool, yes)))
     ranker.refit()
     said = _models(read)

@@ -19,9 +19,10 @@ Kernel = Callable[
     [Floats, Floats, Floats | None], NDArray[np.float32]
 ]  # features, others, squares of the features
 
-LEARNER = 2  # one more whenever the same answers come to give other scores
+LEARNER = 3  # one more whenever the same answers come to give other scores
 PENALTY = 0.1  # 1/C of the logistic regression, C = 10
-WIDTH = 0.5  # of the kernel, see likeness()
+WIDTH = 0.5  # of the likeness, see likeness()
+LEAD = "mobilenet-v1"  # the embedder whose plain regression is half of the model, see Mixed
 FOLDS = 5
 ANCHORS = 300  # decisions that the model is expressed by; the cost of a refit grows with its square
 BLOCK = 8192  # rows at a time where a whole matrix would be large
@@ -107,10 +108,10 @@ def squares(features: Floats) -> NDArray[np.float32]:
 
 
 def likeness(features: Floats, others: Floats, squared: Floats | None = None) -> NDArray[np.float32]:
-    """The kernel: exp(-|x - y|^2 / 2) for rows x of `features` (N x d) and y of `others` (m x d); N x m, 1 for the same.
+    """exp(-|x - y|^2 / 2) for rows x of `features` (N x d) and y of `others` (m x d); N x m, 1 for the same.
 
     The rows of `joined` have length 1, and those of unlike items stand about at right angles, so their squared
-    distance is about 2 whatever the data: the width of the kernel is that distance and is not fitted to anything.
+    distance is about 2 whatever the data: its width is that distance and is not fitted to anything.
     The rows are in whole steps, as `joined` gives them; so a value is the same whatever else is asked for with it.
     `squared` (`squares` of the features) spares a walk over all of them.
     """
@@ -126,6 +127,42 @@ def likeness(features: Floats, others: Floats, squared: Floats | None = None) ->
             )
             found[part, left : left + len(some)] = np.rint(np.exp(away * -WIDTH) / FINE) * FINE
     return found
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """The learner's kernel: half `likeness` over all embedders, half the cosine of one embedder's own block, the lead's.
+
+    The sum of two kernels is the kernel of a sum of two functions: one that is free to bend with all embedders, and the
+    plain logistic regression on the lead. Where the other embedders see nothing of a question, the second holds the
+    order up. A value is 1 for the same item, and whole steps like a likeness.
+    """
+
+    lead: slice  # its columns
+    length: float  # of its rows
+
+    @classmethod
+    def over(cls, widths: Mapping[str, int]) -> "Mixed":
+        """For the join of blocks of these widths by name; the lead is LEAD, where it is among them, else the first."""
+        names = sorted(widths)
+        at = names.index(LEAD) if LEAD in names else 0
+        lengths = says(widths[name] for name in names)
+        left = sum(widths[name] for name in names[:at])
+        return cls(slice(left, left + widths[names[at]]), lengths[at])
+
+    def __call__(
+        self, features: Floats, others: Floats, squared: Floats | None = None
+    ) -> NDArray[np.float32]:
+        """As `likeness` does."""
+        found = likeness(features, others, squared)
+        for left in range(0, len(others), PANEL):
+            own = slice(left, left + PANEL)
+            products = features[:, self.lead] @ others[own, self.lead].T
+            for at in range(0, len(features), BLOCK):
+                part = slice(at, at + BLOCK)
+                cosine = products[part].astype(np.float64) / self.length**2
+                found[part, own] = np.rint((found[part, own] + cosine) / (2 * FINE)) * FINE
+        return found
 
 
 def inner(features: Floats, others: Floats, squared: Floats | None = None) -> NDArray[np.float32]:
@@ -176,7 +213,7 @@ def balanced(labels: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Model:
-    """Kernel logistic regression: log-odds = likeness to the anchors @ `shares` + `intercept`."""
+    """Kernel logistic regression: log-odds = kernel with the anchors @ `shares` + `intercept`."""
 
     shares: Floats
     intercept: float
@@ -230,11 +267,11 @@ def platt(scores: Floats, labels: Floats) -> Calibration:
 class Ranker:
     """A pool of items, what was decided about some of them, and the order that follows for all.
 
-    `features` is the pool's matrix from `joined` (N x d). Each decision costs one column of likenesses (N x 4 bytes,
+    `features` is the pool's matrix from `joined` (N x d), `kernel` that of its embedders (Mixed.over). Each decision costs one column of likenesses (N x 4 bytes,
     kept for at most ANCHORS of them), so that a refit touches small matrices only.
     """
 
-    def __init__(self, features: NDArray[np.float32], *, kernel: Kernel = likeness) -> None:
+    def __init__(self, features: NDArray[np.float32], kernel: Kernel) -> None:
         self.features, self.kernel, self._squares = features, kernel, squares(features)
         self.labels: dict[int, bool] = {}
         self._columns: dict[int, NDArray[np.float32]] = {}  # item -> likenesses of all items to it

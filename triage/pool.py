@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from archive.models import Case
 from triage import learning
-from triage.learning import Scale
+from triage.learning import Mixed, Scale
 from triage.models import Analysis, Example, ExampleVector, Vector
 
 Numbers = NDArray[np.int64]
@@ -38,6 +38,11 @@ class Pool:
     features: NDArray[np.float32]
     scales: dict[str, Scale]
     sha256: str
+
+    @property
+    def kernel(self) -> Mixed:
+        """The learner's, over these embedders."""
+        return Mixed.over({name: len(scale.mean) for name, scale in self.scales.items()})
 
     def place(self, number: int) -> int | None:
         """The row of an item."""

@@ -243,7 +243,7 @@ class Learner:
     """A ranker over a case's vectors, told of one question's labels."""
 
     def __init__(self, found: Pool) -> None:
-        self.pool, self.ranker = found, Ranker(found.features)
+        self.pool, self.ranker = found, Ranker(found.features, found.kernel)
         self._labels: list[tuple[int, int]] = []  # row of the features, place among the labels
 
     def learn(self, labels: Sequence[Label], *, calibrate: bool = True) -> Start:

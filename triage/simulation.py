@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage import estimate, ordering
-from triage.learning import Ranker, Start, inner, joined, likeness, sigmoid
+from triage.learning import Kernel, Mixed, Ranker, Start, inner, joined, sigmoid
 
 Labels = NDArray[np.bool_]
 Places = NDArray[np.intp]
@@ -40,16 +40,19 @@ class Learner:
 
     name: str
     features: NDArray[np.float32]
-    linear: bool = False
+    kernel: Kernel
 
     def ranker(self) -> Ranker:
-        return Ranker(self.features, kernel=inner if self.linear else likeness)
+        return Ranker(self.features, self.kernel)
 
 
 def learners(blocks: Mapping[str, NDArray[np.float32]]) -> list[Learner]:
     """Amparo's own learner, and a plain logistic regression on each single embedder beside it."""
-    plain = [Learner(f"logistic regression on {name}", joined({name: blocks[name]}), True) for name in blocks]
-    return [Learner("amparo", joined(blocks)), *plain]
+    plain = [
+        Learner(f"logistic regression on {name}", joined({name: blocks[name]}), inner) for name in blocks
+    ]
+    kernel = Mixed.over({name: block.shape[1] for name, block in blocks.items()})
+    return [Learner("amparo", joined(blocks), kernel), *plain]
 
 
 def start(

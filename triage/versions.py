@@ -245,11 +245,12 @@ def _alike(version: Version, case: Case, numbers: list[int]) -> dict[int, list[t
     shares = columns["shares"]
     model = learning.Model(shares[:-1], float(shares[-1])) if len(shares) else None
     said = [bool(yes) for _number, yes, _example, _extra in labels]
+    kernel = learning.Mixed.over({name: len(scale.mean) for name, scale in scales.items()})
     found = {}
     for place, number in enumerate(numbers):
         if not own[place].any():
             continue
-        like = learning.likeness(anchors, own[place][None])[:, 0]
+        like = kernel(anchors, own[place][None])[:, 0]
         loudest = learning.speaking(like, model, said, len(labels))
         found[number] = [(labels[i][0], said[i]) for i, _ in loudest if labels[i][0] != number][:2]
     return found

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from triage import learning
-from triage.learning import Ranker, Start, joined
+from triage.learning import Mixed, Ranker, Start, joined
 
 
 def pool(items=400, relevant=40, seed=0):
@@ -19,10 +19,14 @@ def pool(items=400, relevant=40, seed=0):
     return {"wide": wide, "narrow": narrow}, labels
 
 
+def ranker_of(blocks):
+    return Ranker(joined(blocks), Mixed.over({name: block.shape[1] for name, block in blocks.items()}))
+
+
 @pytest.fixture(scope="module")
 def decided():
     blocks, labels = pool()
-    ranker = Ranker(joined(blocks))
+    ranker = ranker_of(blocks)
     ranker.decide((i, bool(labels[i])) for i in range(150))
     ranker.refit(calibrate=True)
     return ranker, labels
@@ -47,14 +51,44 @@ def test_no_digit_depends_on_the_order_in_which_a_sum_is_made():
     assert np.array_equal(rows[:, turned] @ rows[:, turned].T, exact)
     like = learning.likeness(rows, rows)
     assert np.array_equal(like[:, 7:9], learning.likeness(rows[:, turned], rows[7:9][:, turned]))
-    assert (like.diagonal() == 1).all() and np.array_equal(
-        like / learning.FINE, np.rint(like / learning.FINE)
-    )
+    assert (like.diagonal() == 1).all()
+    kernel = Mixed.over({"a": 1000, "b": 3000})
+    like, inside = kernel(rows, rows), np.r_[turned[turned < 1000], turned[turned >= 1000]]
+    assert np.array_equal(like[:, 7:9], kernel(rows[:, inside], rows[7:9][:, inside]))
+    assert np.array_equal(like / learning.FINE, np.rint(like / learning.FINE))
     labels = np.arange(60) % 3 == 0
     model = learning.fit(like, np.arange(60), labels.astype(float))
     other = learning.Model(model.shares[::-1], model.intercept)
     assert np.array_equal(model.scores(like.T), other.scores(like.T[::-1]))
     assert np.array_equal(model.scores(like.T), like.astype(np.float64) @ model.shares + model.intercept)
+
+
+def test_the_kernel_is_half_likeness_over_all_and_half_the_cosine_of_the_lead():
+    rng = np.random.default_rng(0)
+    blocks = {"a": rng.normal(size=(40, 30)), learning.LEAD: rng.normal(size=(40, 50))}
+    widths = {name: block.shape[1] for name, block in blocks.items()}
+    rows, alone = joined(blocks), joined({learning.LEAD: blocks[learning.LEAD]})
+    halves = (learning.likeness(rows, rows) + alone @ alone.T) / 2
+    assert np.allclose(Mixed.over(widths)(rows, rows), halves, atol=2e-3)  # for the whole steps
+    assert Mixed.over({"b": 3, "a": 2}).lead == slice(0, 2)  # without the lead the first by name
+
+
+def test_the_other_embedders_cannot_drown_what_the_lead_sees():
+    """Guards hard tasks: the join alone falls far below the lead's plain regression where the others see nothing."""
+    rng = np.random.default_rng(3)
+    labels = rng.random(600) < 0.2
+    lead = rng.normal(size=(600, 40)) + labels[:, None] * 0.45
+    blocks = {learning.LEAD: lead, "other": rng.normal(size=(600, 8)) @ rng.normal(size=(8, 2000))}
+
+    def found(ranker):
+        ranker.decide((i, bool(labels[i])) for i in range(200))
+        ranker.refit()
+        order = 200 + np.argsort(-ranker.scores()[200:])
+        return labels[order[: labels[200:].sum()]].mean()
+
+    own, likeness = found(ranker_of(blocks)), found(Ranker(joined(blocks), learning.likeness))
+    plain = found(Ranker(joined({learning.LEAD: lead}), learning.inner))
+    assert own > likeness + 0.05 and own > plain - 0.03
 
 
 def test_blocks_of_different_items_and_none_at_all_are_refused():
@@ -69,7 +103,7 @@ def test_a_constant_column_and_an_empty_picture_are_no_trouble():
 
 
 def test_before_there_are_decisions_of_both_kinds_nothing_is_learned():
-    ranker = Ranker(joined(pool()[0]))
+    ranker = ranker_of(pool()[0])
     assert ranker.refit() is Start.NOTHING and ranker.scores() is None
     ranker.decide([(0, False), (1, False)])
     assert ranker.refit() is Start.NOTHING and ranker.scores() is None and ranker.doubtful() == []
@@ -77,7 +111,7 @@ def test_before_there_are_decisions_of_both_kinds_nothing_is_learned():
 
 def test_one_example_orders_by_likeness_to_it():
     blocks, labels = pool()
-    ranker = Ranker(joined(blocks))
+    ranker = ranker_of(blocks)
     example = int(np.flatnonzero(labels)[0])
     ranker.decide([(example, True)])
     assert ranker.refit() is Start.EXAMPLES and ranker.chances() is None
@@ -107,7 +141,7 @@ def test_the_same_decisions_give_the_same_scores_and_reasons():
     blocks, labels = pool()
     runs = []
     for parts in ([range(90)], [range(30), range(30, 90)]):  # at once, or with a refit between
-        ranker = Ranker(joined(blocks))
+        ranker = ranker_of(blocks)
         for part in parts:
             ranker.decide((i, bool(labels[i])) for i in part)
             ranker.refit()
@@ -134,7 +168,7 @@ def test_chances_keep_the_order_and_lie_near_the_truth(decided):
 
 def test_too_few_of_a_kind_leave_the_score_uncalibrated():
     blocks, labels = pool()
-    ranker = Ranker(joined(blocks))
+    ranker = ranker_of(blocks)
     ranker.decide(
         [(int(np.flatnonzero(labels)[0]), True), *((int(i), False) for i in np.flatnonzero(~labels)[:9])]
     )
@@ -143,7 +177,7 @@ def test_too_few_of_a_kind_leave_the_score_uncalibrated():
 
 def test_a_label_that_the_others_contradict_is_pointed_out():
     blocks, labels = pool()
-    ranker = Ranker(joined(blocks))
+    ranker = ranker_of(blocks)
     wrong = int(np.flatnonzero(labels[:150])[3])
     ranker.decide((i, bool(labels[i]) and i != wrong) for i in range(150))
     ranker.refit()
@@ -152,7 +186,7 @@ def test_a_label_that_the_others_contradict_is_pointed_out():
 
 def test_a_decision_taken_back_counts_as_it_now_is():
     blocks, labels = pool()
-    once, twice = Ranker(joined(blocks)), Ranker(joined(blocks))
+    once, twice = ranker_of(blocks), ranker_of(blocks)
     once.decide((i, bool(labels[i])) for i in range(60))
     twice.decide((i, not labels[i]) for i in range(60))
     twice.decide((i, bool(labels[i])) for i in range(60))
@@ -163,7 +197,7 @@ def test_a_decision_taken_back_counts_as_it_now_is():
 def test_more_decisions_than_anchors_still_learn(monkeypatch):
     monkeypatch.setattr(learning, "ANCHORS", 40)
     blocks, labels = pool()
-    ranker = Ranker(joined(blocks))
+    ranker = ranker_of(blocks)
     for start in range(0, 200, 25):
         ranker.decide((i, bool(labels[i])) for i in range(start, start + 25))
         ranker.refit(calibrate=True)
@@ -175,7 +209,7 @@ def test_more_decisions_than_anchors_still_learn(monkeypatch):
 def test_a_queue_of_100_000_is_in_a_new_order_within_a_second():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(100_000, 64)).astype(np.float32) / 8
-    ranker = Ranker(features)
+    ranker = Ranker(features, Mixed.over({"one": 40, "other": 24}))
     ranker.decide((i, i % 6 == 0) for i in range(200))
     ranker.refit()
     ranker.decide([(200, True)])
