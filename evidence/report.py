@@ -19,6 +19,7 @@ from threading import Event as Flag
 from typing import Any
 
 from django.template.loader import render_to_string
+from django.utils.translation import override
 
 from archive import vault
 from archive.errors import Damaged, ToolFailed
@@ -31,6 +32,8 @@ from evidence.formats.facts import ITEMS_PER_REPORT
 from evidence.formats.held import Event, Held
 from evidence.formats.overview import Overview, overview
 from evidence.formats.words import ABOUT, actor, fours, moment, said, sentence, statement, summary
+from triage import indicators
+from triage.models import Analysis
 
 LIMIT_S = 900  # for one file
 SIDE_BY_SIDE = min(4, os.cpu_count() or 1)
@@ -262,6 +265,23 @@ class Line:
     position: int | None
 
 
+def _indicators(run: dict[str, Any]) -> dict[str, Any] | None:
+    """What a run of that task points to, with what it means and does not, and how often it is wrong; None for another task."""
+    if run["task"] != Analysis.Task.INDICATOR:
+        return None
+    with override("en"):  # as the rest of the report
+        error = indicators.error(run["parameters"])
+        found = [
+            {
+                "words": indicators.words(row["label"]),
+                "meaning": indicators.meaning(row["label"]),
+                "score": row["score"] if error else "",
+            }
+            for row in run["result"]
+        ]
+    return {"found": found, "error": error}
+
+
 def _line(event: Event) -> Line:
     return Line(
         number=event.body["number"],
@@ -340,6 +360,7 @@ def _page(one: Held, pictures: list[Picture]) -> dict[str, Any]:
                 else "built into the library",
                 "found": summary(row["result"])[:SHOWN],
                 "withheld": row["result"] == WITHHELD,
+                "indicators": _indicators(row),
             }
             for row in one.runs
         ],

@@ -13,6 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 MARK = "indicator: "
+MAY_BE = MARK + "may be "  # begins what a trained one says
 
 GENERATED = MARK + "says it was made by a generator"
 PART_GENERATED = MARK + "says a generator made part of it"
@@ -103,6 +104,7 @@ SAID: dict[str, tuple[Promise, Promise]] = {
 TRAINED = _(
     "A classifier that was trained here finds it more like one kind of its training pictures than like the other. On other pictures than those it may be wrong more often than measured."
 )
+ELSEWHERE = _("An analyser of another package says so. What it rests on is said there.")
 NOTHING_FOUND = _("No indicator was found. That does not say that it is authentic: most changes leave none.")
 
 
@@ -115,7 +117,9 @@ def words(label: str) -> str:
     """What a screen calls it, under a heading that says what it is."""
     if label in SAID:
         return str(SAID[label][0])
-    return gettext("may be %(name)s") % {"name": label.removeprefix(f"{MARK}may be ")}
+    if label.startswith(MAY_BE):
+        return gettext("may be %(name)s") % {"name": label.removeprefix(MAY_BE)}
+    return label.removeprefix(MARK)
 
 
 def in_a_list(label: str) -> str:
@@ -125,7 +129,9 @@ def in_a_list(label: str) -> str:
 
 def meaning(label: str) -> str:
     """What it means and what not."""
-    return str(SAID[label][1] if label in SAID else TRAINED)
+    if label in SAID:
+        return str(SAID[label][1])
+    return str(TRAINED if label.startswith(MAY_BE) else ELSEWHERE)
 
 
 def error(parameters: Mapping[str, str]) -> str:

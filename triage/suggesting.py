@@ -29,13 +29,17 @@ class Offer:
         videos = [item.pk for item in items if item.kind == Item.Kind.VIDEO]
         followed = timeline.objects(timeline.counting(videos)) if videos else {}
         labels: dict[UUID, list[str]] = defaultdict(list)
+        told: dict[UUID, list[str]] = defaultdict(list)
         for item, label, most in Seen.objects.filter(item_id__in=ids).values_list(
             "item_id", "label", "most_at_once"
         ):
-            labels[item].append(_said(label, most, followed.get(item, {}).get(label)))
+            if indicators.is_one(label):
+                told[item].append(indicators.in_a_list(label))
+            else:
+                labels[item].append(_said(label, most, followed.get(item, {}).get(label)))
         stood = unusual.counted(Standing.objects.filter(item__in=ids, question=Question.MAIN))
         rows = {row.item_id: row for row in stood}
-        return {pk: Brief(score_of(rows.get(pk)), tuple(labels[pk])) for pk in ids}
+        return {pk: Brief(score_of(rows.get(pk)), tuple(labels[pk]), tuple(told[pk])) for pk in ids}
 
     def full(self, item: Item) -> Full:
         """Boxes, lanes, models and reasons of one item."""
@@ -137,18 +141,14 @@ def _indicators(analyses: Iterable[Analysis]) -> list[Indicator]:
 
 
 def _indicator(tag: Tagged, analysis: Analysis) -> Indicator:
-    who = _("%(analyser)s, version %(n)s, %(model)s") % {
-        "analyser": analysis.analyser,
-        "n": analysis.version,
-        "model": analysis.model,
-    }
     error = indicators.error(analysis.parameters)
     if error:  # a rule that applied has no confidence
         chance = _("Chance among its training pictures (calibrated on them): %(n)s.") % {
             "n": f"{tag.confidence:.2f}"
         }
         error = f"{chance} {error}"
-    return Indicator(indicators.words(tag.label), indicators.meaning(tag.label), who, error)
+    words, meaning = indicators.words(tag.label), indicators.meaning(tag.label)
+    return Indicator(words, meaning, analysis.analyser, analysis.version, analysis.model, error)
 
 
 def _similar_url(item: Item, analyses: Iterable[Analysis]) -> str:
@@ -163,7 +163,6 @@ def _state(row: Standing, analysed: bool) -> str:
 
 
 def _times(label: str, most: int) -> str:
-    label = indicators.in_a_list(label) if indicators.is_one(label) else label
     return f"{label}\u00a0×\u00a0{most}" if most > 1 else label
 
 

@@ -37,7 +37,7 @@ class Card:
 
 def label(name: str) -> str:
     """The tag that it gives."""
-    return f"{indicators.MARK}may be {name}"
+    return indicators.MAY_BE + name
 
 
 def check_name(name: str) -> None:

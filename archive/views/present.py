@@ -95,7 +95,7 @@ def _card(request: HttpRequest, item: Item, brief: suggestions.Brief) -> Card:
         sentence="" if shown else short_reason(item),
         decision=item.decision.get_value_display() if item.decision else "",
         score=brief.score,
-        labels=tuple(brief.labels[:4]),
+        labels=(*brief.labels[:4], *brief.indicators),
         likely=_listed(brief.labels[:3]),
         trouble=_trouble(item),
     )

@@ -51,7 +51,9 @@ class Indicator:
 
     words: str
     meaning: str
-    by: str
+    analyser: str
+    version: int
+    model: str
     error: str = ""
 
 
@@ -67,10 +69,11 @@ class Reason:
 
 @dataclass(frozen=True)
 class Brief:
-    """What a card shows: the score, if there is one, and the labels."""
+    """What a card shows: the score, if there is one, the labels, and what may point to generated or changed media."""
 
     score: float | None = None
     labels: Sequence[str] = ()
+    indicators: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

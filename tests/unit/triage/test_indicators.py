@@ -150,9 +150,10 @@ def test_the_panel_says_what_it_is_who_says_so_and_how_often_wrongly(said_of):
     panel = Offer().full(item)
     (one,) = panel.indicators
     assert one.words == "names an editor" and "does not say what was changed" in one.meaning
-    assert one.by == "indicator-metadata, version 1, indicator-metadata" and one.error == ""
+    assert (one.analyser, one.version, one.error) == ("indicator-metadata", 1, "")
     assert panel.chips == () and panel.no_indicator == ""
-    assert Offer().brief([item])[item.pk].labels == ("Indicator: names an editor",)
+    brief = Offer().brief([item])[item.pk]
+    assert (brief.labels, brief.indicators) == ((), ("Indicator: names an editor",))
     measured = {
         "auc": "0.783",
         "auc_interval": "0.764 to 0.801",
@@ -165,7 +166,7 @@ def test_the_panel_says_what_it_is_who_says_so_and_how_often_wrongly(said_of):
         analyser="indicator-spliced",
         **{f"measured_{k}": v for k, v in measured.items()},
     )
-    (trained,) = [i for i in Offer().full(item).indicators if i.by.startswith("indicator-spliced")]
+    (trained,) = [i for i in Offer().full(item).indicators if i.analyser == "indicator-spliced"]
     assert trained.words == "may be spliced" and "may be wrong more often" in trained.meaning
     assert "0.73" in trained.error and "AUC 0.783 (95 %: 0.764 to 0.801)" in trained.error
 
