@@ -52,7 +52,7 @@ def found(request: HttpRequest, code: str, phrase_id: UUID) -> HttpResponse:
     """The pictures of the case that fit words best."""
     case = visible(request, code)
     phrase = get_object_or_404(Phrase, pk=phrase_id, case=case)
-    context: dict[str, Any] = {"phrase": phrase, "words": phrase.words, "language": phrase.language}
+    context: dict[str, Any] = {"phrase": phrase, "words": phrase.words, "said_in": phrase.language}
     try:
         if phrases.is_awaited(phrase):
             context["waiting_url"] = reverse("words-state", args=[case.code, phrase.pk])

@@ -180,6 +180,10 @@ def test_the_pages_ask_and_show_what_a_model_has_it_fit(colours, case, reader):
     page = browser.get(answer.url).content.decode()
     assert "Machine suggestions, not findings" in page and "not calibrated" in page and "colours" in page
     assert page.index("/0002") < page.index("/0001")
+    browser.cookies["django_language"] = "ar"
+    page = browser.get(answer.url).content.decode()
+    assert '<option value="en" selected>' in page, "the words stay in their language"
+    del browser.cookies["django_language"]
     refused = browser.post(f"/cases/{case.code}/words/", {"words": "rouge", "language": "fr"})
     assert "No model that compares words in this language" in refused.content.decode()
     page = browser.post(f"/cases/{case.code}/questions/0/words", sent, follow=True).content.decode()
