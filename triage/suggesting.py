@@ -6,16 +6,19 @@ from uuid import UUID
 
 from django.db.models import Count, QuerySet
 from django.urls import reverse
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
 from archive.models import Case, Item
-from archive.views.suggestions import Box, Brief, Class, Full, Indicator, Model, Reason
+from archive.views.suggestions import Box, Brief, Class, Full, Indicator, Model, Read, Reason
 from triage import indicators, phrases, queue, registry, standing, timeline, unusual, wording
-from triage.models import Analysis, CaseAnalysis, Detection, Question, Seen, Shot, Standing, Tagged
+from triage.models import Analysis, CaseAnalysis, Detection, Question, ReadText, Seen, Shot, Standing, Tagged
 from triage.timeline import Objects
 
 MOST_BOXES = 4000
 MOST_LANES = 5
+MOST_READ = 30
+LABEL = 24  # signs of a line of words at its box
 BOXED = (Analysis.Task.DETECT, Analysis.Task.FACE)
 
 
@@ -51,6 +54,8 @@ class Offer:
             )[:MOST_BOXES]
         )
         timed = item.kind == Item.Kind.VIDEO
+        words = _words(analyses.values())
+        read = _read(words, timed)
         lanes = timeline.lanes(found, list(analyses.values())) if timed else []
         looked = (a.looked_at_ms for a in analyses.values() if timed and a.task in BOXED)
         followed = timeline.objects({a.pk: item.pk for a in analyses.values()}).get(item.pk, {})
@@ -63,7 +68,12 @@ class Offer:
             score=score_of(row),
             labels=tuple(_said(s.label, s.most_at_once, followed.get(s.label)) for s in seen),
             chips=tuple(_chip(s, spans.get(s.label, ()), followed.get(s.label)) for s in seen),
-            boxes=[_box(d, timed) for d in found],
+            boxes=[
+                *(_box(d, d.label, timed) for d in found),
+                *(_box(w, f"“{Truncator(w.text).chars(LABEL)}”", timed) for w in words),
+            ],
+            read=read[:MOST_READ],
+            read_more=max(0, len(read) - MOST_READ),
             lanes=lanes[:MOST_LANES],
             models=_models([*analyses.values(), *([compared.by] if compared else [])]),
             indicators=told,
@@ -180,9 +190,30 @@ def _chip(seen: Seen, spans: Sequence[tuple[int, int]], followed: Objects | None
     return f"{_said(seen.label, seen.most_at_once, followed)} · {seen.confidence:.2f}"
 
 
-def _box(found: Detection, timed: bool) -> Box:
+def _words(analyses: Iterable[Analysis]) -> list[ReadText]:
+    rows = ReadText.objects.filter(analysis__in=[one.pk for one in analyses]).select_related("analysis")
+    return list(rows.order_by("analysis_id", "at_ms", "pk")[:MOST_BOXES])
+
+
+def _read(words: Iterable[ReadText], timed: bool) -> list[Read]:
+    """Each text of an engine once, in the order of its first frame, with the highest confidence that it was read with."""
+    found: dict[tuple[str, str], Read] = {}
+    for row in words:
+        who = _("%(model)s, %(engine)s, version %(n)s") % {
+            "model": row.analysis.model,
+            "engine": row.analysis.parameters.get("library", row.analysis.analyser),
+            "n": row.analysis.version,
+        }
+        known = found.get((who, row.text))
+        at_s = known.at_s if known else row.at_ms / 1000 if timed else None
+        most = max(float(row.confidence), known.confidence if known else 0.0)
+        found[who, row.text] = Read(row.text, most, who, at_s)
+    return list(found.values())
+
+
+def _box(found: Detection | ReadText, label: str, timed: bool) -> Box:
     return Box(
-        label=found.label,
+        label=label,
         confidence=float(found.confidence),
         x=float(found.x),
         y=float(found.y),

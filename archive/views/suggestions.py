@@ -37,6 +37,16 @@ class Lane:
 
 
 @dataclass(frozen=True)
+class Read:
+    """A line of words that an engine read: with what confidence, who read it, and when first in a video, in seconds."""
+
+    text: str
+    confidence: float
+    by: str
+    at_s: float | None = None
+
+
+@dataclass(frozen=True)
 class Model:
     """Which model said so, and the SHA-256 of its weights (empty for one built into a library)."""
 
@@ -93,6 +103,8 @@ class Full:
     state: str = ""
     notice: str = ""
     looked_ms: Sequence[int] = ()  # the moments of a video at which boxes were looked for
+    read: Sequence[Read] = ()  # text in the picture, each once
+    read_more: int = 0  # so many texts beyond those
     unusual: str = ""  # how unlike the rest of its case the item is
     similar_url: str = ""  # the screen with what looks like it
 
