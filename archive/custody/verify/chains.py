@@ -70,6 +70,7 @@ class Checker:
                     and follows
                     and digest == stored
                     and text.endswith(end)
+                    and begins > 0
                     and (text[:begins] in self.actors or self._is_actor(text[:begins]))
                     and type(payload) is dict
                     and ("set" not in payload or type(payload["set"]) is dict)
