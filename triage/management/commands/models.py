@@ -66,7 +66,8 @@ class Command(Base):
 
     def _list(self) -> None:
         in_use = registry.in_use()
-        for entry in registry.every().values():
+        for known in registry.every().values():
+            entry = registry.as_chosen(known) or known
             state = (
                 "runs"
                 if entry in in_use
