@@ -29,7 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 GOALS = {"openvino": 0.85, "ultralytics": 1.0}
 MEMORY_GOAL = 2e9
-BATCH = 64
+BATCH = 128  # triage.pipeline.BATCH
 MODEL, DETECTOR = "yolo11n-int8-openvino", "yolo"
 TICKS = os.sysconf("SC_CLK_TCK")
 WAITING = """
@@ -211,7 +211,7 @@ def prepare(folder: Path) -> tuple:
 
 
 def find_images(given: Path | None, own: Path) -> list[Path]:
-    """The images to use: those given, or 192 different crops of ultralytics' two photographs."""
+    """The images to use: those given, or 384 different crops of ultralytics' two photographs."""
     if given:
         return sorted(path for path in given.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
     from PIL import Image
@@ -220,8 +220,8 @@ def find_images(given: Path | None, own: Path) -> list[Path]:
     package = Path(importlib.util.find_spec("ultralytics").origin).parent
     for name in ("bus.jpg", "zidane.jpg"):
         whole = Image.open(package / "assets" / name)
-        for n in range(96):
-            left, top = (n % 12) * 8, (n // 12) * 8
+        for n in range(192):
+            left, top = (n % 12) * 8, (n // 12) * 4
             whole.crop((left, top, whole.width - 96 + left, whole.height - 64 + top)).save(
                 own / f"{n:03}-{name}", quality=90
             )

@@ -50,7 +50,7 @@ from triage.standing import Placing
 
 log = logging.getLogger("amparo.triage")
 
-BATCH = 64
+BATCH = 128  # jobs claimed at a time: between two batches the model process has nothing to do
 IDLE_S = 120.0
 NOTHING_TO_DECODE = (Condition.EMPTY, Condition.CANNOT_DECODE, Condition.TOO_LARGE)
 State = Standing.State

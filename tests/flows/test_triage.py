@@ -89,7 +89,7 @@ def test_everything_that_came_in_has_a_place_and_a_reason(models, case, reader, 
     assert states["empty.jpg"] in ("unreadable", "not_pictures")
     for name, state in states.items():
         analysed = Analysis.objects.filter(item=items[name]).count()
-        assert analysed == (2 if state == "scored" else 0), name
+        assert analysed == (3 if state == "scored" else 0), name
         assert bool(queue.stands(items[name]).why_unscored) == (state != "scored")
     assert not Job.objects.filter(name="triage.analyse").exclude(state="done").exists()
     shown = [row.item.file_name for row in queue.order(case, reader).rows]
