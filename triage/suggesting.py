@@ -70,7 +70,7 @@ class Offer:
             chips=tuple(_chip(s, spans.get(s.label, ()), followed.get(s.label)) for s in seen),
             boxes=[
                 *(_box(d, d.label, timed) for d in found),
-                *(_box(w, f"“{Truncator(w.text).chars(LABEL)}”", timed) for w in words),
+                *(_box(w, _quoted(w.text), timed) for w in words),
             ],
             read=read[:MOST_READ],
             read_more=max(0, len(read) - MOST_READ),
@@ -80,7 +80,7 @@ class Offer:
             no_indicator="" if told or not _asked(analyses.values()) else str(indicators.NOTHING_FOUND),
             reasons=reasons_of(row),
             shots_ms=sorted({*cuts, *(start for lane in lanes for start, _end in lane.spans)}),
-            state=_state(row, bool(analyses)),
+            state=_state(row, bool(analyses), bool(read)),
             notice=registry.notice(),
             looked_ms=sorted(set().union(*looked)),
             unusual=unusual_words(compared),
@@ -166,7 +166,9 @@ def _similar_url(item: Item, analyses: Iterable[Analysis]) -> str:
     return reverse("similar", args=[item.pk]) if compared and item.disposed_at is None else ""
 
 
-def _state(row: Standing, analysed: bool) -> str:
+def _state(row: Standing, analysed: bool, read: bool) -> str:
+    if read and not row.why_unscored:
+        return ""
     if analysed and not row.why_unscored:
         return _("A model has looked and suggests nothing.")
     return _(row.why_unscored) if row.why_unscored else ""
@@ -209,6 +211,11 @@ def _read(words: Iterable[ReadText], timed: bool) -> list[Read]:
         most = max(float(row.confidence), known.confidence if known else 0.0)
         found[who, row.text] = Read(row.text, most, who, at_s)
     return list(found.values())
+
+
+def _quoted(text: str) -> str:
+    """The beginning of a line, apart from the direction of what stands beside it."""
+    return f"\u2068“{Truncator(text).chars(LABEL)}”\u2069"
 
 
 def _box(found: Detection | ReadText, label: str, timed: bool) -> Box:
