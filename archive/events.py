@@ -55,7 +55,9 @@ EVENTS: dict[str, EventType] = {
     "item.example_given": _human("Shown as an example of what a question looks for"),
     "item.example_ended": _human("No longer an example of what a question looks for"),
     "case.example_given": _human("A picture or words were shown as an example of what a question looks for"),
-    "case.example_ended": _human("The picture or words are no longer an example of what a question looks for"),
+    "case.example_ended": _human(
+        "The picture or words are no longer an example of what a question looks for"
+    ),
     "item.read_again": _human("A second person answered, without having seen the first answer"),
     "item.looked_again": _human("A person looked again at an answer and left it"),
     "item.decision_withdrawn": _human("A person withdrew a decision"),

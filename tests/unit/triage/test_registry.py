@@ -62,7 +62,9 @@ def test_every_registered_model_says_all_that_a_reader_needs():
     for entry in registry.models().values():
         assert entry.source.startswith("https://") and entry.licence and entry.title
         assert bool(entry.classes) == (entry.task not in ("embed", "text"))
-        wanted = {"embed": set(), "classify": {"score"}, "text": {"score"}}.get(entry.task, {"score", "overlap"})
+        wanted = {"embed": set(), "classify": {"score"}, "text": {"score"}}.get(
+            entry.task, {"score", "overlap"}
+        )
         assert entry.input_size > 0 and set(entry.thresholds) == wanted
         for file in entry.files:
             assert len(file.sha256) == 64 and int(file.sha256, 16) and file.size > 0
