@@ -219,7 +219,9 @@ def test_nobody_takes_a_connection_of_their_own(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             imported |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("psycopg.types."):
+        elif (
+            isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("psycopg.types.")
+        ):
             imported.add(node.module.split(".")[0])  # how values are read opens nothing
     assert not imported & {"sqlite3", "psycopg", "psycopg2"}
 
