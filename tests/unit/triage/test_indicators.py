@@ -138,7 +138,8 @@ def said_of(transactional_db):
             analysis.save()
         for label in labels:
             Tagged.objects.create(analysis=analysis, at_ms=0, label=label, confidence=Decimal("0.7312"))
-        standing.place(item)
+        with transaction.atomic():
+            standing.place(item)
         search.refresh_upper([item.pk])
         return item
 
