@@ -55,7 +55,7 @@ GROUPS: dict[str, Group] = {
     ),
     "notes": Group(_("Working notes and tags"), False, _fields(note=("text",), tag=("name",))),
     "order": Group(
-        _("Rules, and what the machine had put where and why, as those who decided were shown it"),
+        _("Rules, and where the machine had put what, with its reasons, as those who decided were shown it"),
         False,
         _fields(decision=("shown",))
         | {("triage.answer", "shown"), ("triage.criteria", "rules"), ("triage.criteria", "name")},
