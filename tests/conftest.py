@@ -51,6 +51,7 @@ def _as_found() -> Iterator[None]:
     ultralytics replaces in the whole process by one that wants to install packages."""
     settings.LAST_CHECKPOINT_FILE.unlink(missing_ok=True)
     yield
+    settings.LAST_CHECKPOINT_FILE.unlink(missing_ok=True)  # a module's own fixtures come before this one
     Image.open = OPENER
 
 
