@@ -8,7 +8,7 @@ from archive import access, jobs, vault
 from archive.models import CustodyEvent, Item, Rendition
 from tests import cast
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture

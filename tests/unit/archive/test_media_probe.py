@@ -13,6 +13,8 @@ from archive.media import clean, probe, sandbox
 from archive.media.probe import Condition, Kind, Look, Record
 from tests.unit.archive import media_files as make
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def file(tmp_path):

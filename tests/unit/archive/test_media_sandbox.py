@@ -10,6 +10,8 @@ from archive.errors import MediaError, SandboxUnavailable
 from archive.media import control_group, sandbox, seccomp
 from archive.media.sandbox import Limits, Stopped
 
+pytestmark = pytest.mark.slow
+
 
 def python(code, **options):
     return sandbox.run([sandbox.python(), "-I", "-c", code], python=True, **options)

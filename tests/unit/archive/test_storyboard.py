@@ -16,6 +16,8 @@ from archive.media.storyboard import Board
 from archive.models import CustodyEvent, Job, Rendition
 from tests import cast
 
+pytestmark = pytest.mark.slow
+
 COLOURS = ("red", "lime", "blue", "white")
 
 

@@ -20,7 +20,7 @@ from evidence.redaction.models import Redaction
 from tests import cast
 from triage.models import Analysis, Detection
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 FACE = ("0.20000", "0.25000", "0.15000", "0.20000")
 
 
