@@ -343,6 +343,7 @@ def scene() -> Item:
     return item
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_running_every_job_decides_shares_exports_and_deletes_nothing(spy):
     """The jobs do run (their own rows are there afterwards), and touch no table of a human's acts."""

@@ -20,6 +20,7 @@ from tests import cast
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+@pytest.mark.slow
 def test_the_page_holds_what_a_stranger_needs(tmp_path, capsys):
     cast.case()
     row = publish(actor=Actor.operator())

@@ -18,6 +18,8 @@ from archive.vault.keys import FileRing, create_key_file, read_new_key
 from archive.vault.second import SecondCopy
 from config import checks
 
+pytestmark = pytest.mark.slow
+
 KEK, OTHER = LocalKey(bytes(range(32))), LocalKey(bytes(32))
 SMALL, LARGE = b"a small file", hashlib.shake_128(b"large").digest(PART + 12345)
 

@@ -190,6 +190,7 @@ def test_unknown_hash_is_missing_and_a_non_hash_is_refused(held: Vault):
 # Reading anywhere
 
 
+@pytest.mark.slow
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(steps=st.lists(st.tuples(st.integers(0, 1_300_000), st.integers(0, 300_000)), min_size=1, max_size=8))
 def test_random_reads_equal_slices(tmp_path_factory, steps):
@@ -559,6 +560,7 @@ def _put_many(root: Path, barrier, results) -> None:
     results.put([put(held, bytes([i]) * 50_000).existed for i in range(30)])
 
 
+@pytest.mark.slow
 def test_processes_that_bring_the_same_bytes_at_once_all_end_well(tmp_path: Path):
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(4), context.Queue()
@@ -603,6 +605,7 @@ def test_empty_folders_lost_by_a_backup_are_made_again(held: Vault, folder: Fold
         put(again, bytes([i]))
 
 
+@pytest.mark.slow
 def test_a_large_stream_takes_constant_memory(tmp_path: Path):
     program = f"""
 import io, resource, sys

@@ -20,6 +20,8 @@ from archive.models import CustodyEvent, CustodyPosition, CustodyTile, MapEntry,
 from tests import cast
 from tests.superuser import superuser
 
+pytestmark = pytest.mark.slow
+
 SYSTEM = Actor.system("test")
 
 

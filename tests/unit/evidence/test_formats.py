@@ -314,6 +314,7 @@ def test_same_bundle_gives_the_same_bytes(made, tmp_path):
     assert all((data / name).read_bytes() == (again / name).read_bytes() for name in files)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_items(tmp_path):
     """Guards the promise that a bundle may hold 100,000 items: ten times as many take no more memory."""
     peaks = []

@@ -13,6 +13,8 @@ from triage.runtimes import decode
 from triage.runtimes.decode import Sampling, Undecodable
 from triage.runtimes.shots import Shots, small
 
+pytestmark = pytest.mark.slow
+
 
 def clip(filters: str, *more: str, seconds: float = 6) -> bytes:
     """A clip out of ffmpeg's own test sources."""

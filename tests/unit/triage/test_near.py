@@ -15,7 +15,7 @@ from tests import cast
 from triage import near, questions, review, together
 from triage.models import Answer, Fingerprint, Near
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 def scene(seed: int, side: int = 640) -> Image.Image:

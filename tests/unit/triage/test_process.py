@@ -16,6 +16,8 @@ from triage.analysers.base import Analyser, Task, plan
 from triage.runtimes.decode import Sampling
 from triage.runtimes.process import FAILURES, SENTENCES, TOGETHER, Limits, ModelProcess, Work, checked
 
+pytestmark = pytest.mark.slow
+
 HOSTS = Path(__file__).parent / "hosts"
 QUICK = Limits(memory_mb=256, open_s=30, stall_s=1.5)
 

@@ -15,6 +15,8 @@ from triage.analysers import FrameBatch
 from triage.analysers.detect_yolo import YoloTorch
 from triage.runtimes.base import Runtime
 
+pytestmark = pytest.mark.slow
+
 ENTRY = registry.models()["yolo11n-torch"]
 
 
