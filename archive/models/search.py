@@ -17,6 +17,7 @@ class Words(models.Model):
         FINDING = "finding", _("what people established")
         SUGGESTED = "suggested", _("tags that a machine suggests")
         READ = "read", _("text that a machine read in the picture")
+        CAPTION = "caption", _("machine caption")
 
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="words")
     origin = models.CharField(max_length=10, choices=Origin)

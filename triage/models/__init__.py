@@ -1,7 +1,7 @@
 """What models said about items, what people asked and answered, and where each item stands in the order."""
 
 from triage.models.alerts import Alert, Destination, Subscription, Telling
-from triage.models.analyses import Analysis, Detection, ReadText, Seen, Tagged, Vector
+from triage.models.analyses import Analysis, Caption, Detection, ReadText, Seen, Tagged, Vector
 from triage.models.near import Fingerprint, Near
 from triage.models.order import (
     Column,
@@ -24,6 +24,7 @@ __all__ = [
     "Alert",
     "Analysis",
     "Answer",
+    "Caption",
     "CaseAnalysis",
     "Column",
     "Criteria",

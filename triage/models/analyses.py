@@ -21,6 +21,7 @@ class Analysis(OfItem):
         CLIP = "clip", _("activities in clips")
         ANOMALY = "anomaly", _("unusual within the case")
         INDICATOR = "indicator", _("indicators of generated or changed media")
+        CAPTION = "caption", _("captions of pictures")
 
     recorded = (
         "item",
@@ -126,6 +127,19 @@ class ReadText(models.Model):
     y = models.DecimalField(max_digits=6, decimal_places=5)
     width = models.DecimalField(max_digits=6, decimal_places=5)
     height = models.DecimalField(max_digits=6, decimal_places=5)
+
+    class Meta:
+        ordering = ["at_ms", "pk"]
+
+
+class Caption(models.Model):
+    """A sentence in which a model described a frame. Its analysis's event covers it by result_sha256."""
+
+    analysis = models.ForeignKey(Analysis, on_delete=models.PROTECT, related_name="captions")
+    at_ms = models.PositiveBigIntegerField()
+    text = models.CharField(max_length=500)
+    # 0 to 1: how sure the model was of its words, not calibrated
+    confidence = models.DecimalField(max_digits=5, decimal_places=4)
 
     class Meta:
         ordering = ["at_ms", "pk"]
