@@ -74,6 +74,7 @@ def test_examining_survives(with_photo, tmp_path):
     assert len(expected["renditions"]) >= 2
 
 
+@pytest.mark.embedded
 def test_making_a_proxy_survives(with_video, tmp_path):
     """A browser-playable copy is made once, and no plaintext is left behind."""
     points, expected = kill_at_each_step(with_video, tmp_path, "archive.proxy", SEEN, 4)

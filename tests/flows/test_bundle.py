@@ -162,6 +162,7 @@ def test_exported_case_is_verified_by_a_stranger(case, tmp_path):
     assert verify().answer == "good"
 
 
+@pytest.mark.embedded
 def test_bagit_on_the_command_line_validates_it(case, tmp_path):
     exported(case, tmp_path / "bundle")
     done = subprocess.run(
@@ -170,6 +171,7 @@ def test_bagit_on_the_command_line_validates_it(case, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.embedded
 def test_one_bit_flipped_in_each_file_in_turn_is_caught(case, tmp_path):
     out = tmp_path / "bundle"
     exported(case, out)
@@ -253,6 +255,7 @@ def test_command_writes_a_folder_or_a_zip(case, tmp_path, capsys):
 # --- what it says -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.embedded
 def test_names_in_the_bag_are_safe_and_the_true_ones_are_in_the_metadata(case, tmp_path):
     exported(case, tmp_path / "b")
     items = rows(tmp_path / "b", "metadata/items")
@@ -312,6 +315,7 @@ def test_sealed_identity_of_a_source_is_never_exported(rania, tmp_path):
 
 
 @pytest.mark.usefixtures("printed")
+@pytest.mark.embedded
 def test_report_keeps_people_and_machines_apart(case, tmp_path):
     exported(case, tmp_path / "b")
     text = "\n".join(page.extract_text() for page in PdfReader(tmp_path / "b/data/report.pdf").pages)
@@ -325,6 +329,7 @@ def test_report_keeps_people_and_machines_apart(case, tmp_path):
 
 
 @pytest.mark.usefixtures("printed")
+@pytest.mark.embedded
 def test_report_says_so_when_only_built_in_detectors_ran_and_no_picture_was_wanted(tmp_path):
     case = cast.case(code="PLAIN")
     analyse(cast.item(case), "people, OpenCV 4.14", "", [("person", "0.7000")])
@@ -336,6 +341,7 @@ def test_report_says_so_when_only_built_in_detectors_ran_and_no_picture_was_want
     assert "No picture: pictures were left out of this report." in text
 
 
+@pytest.mark.embedded
 def test_report_fetches_nothing(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)

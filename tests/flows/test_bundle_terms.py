@@ -248,6 +248,7 @@ def keys(tmp_path):
     return file
 
 
+@pytest.mark.embedded
 def test_encrypted_bundle_opens_with_the_age_program(case, tmp_path, keys):
     if shutil.which("age") is None:
         pytest.skip(
@@ -265,6 +266,7 @@ def test_encrypted_bundle_opens_with_the_age_program(case, tmp_path, keys):
     assert [name for name, _ in made.keys] == ["Court of Beira", "Second"]
 
 
+@pytest.mark.embedded
 def test_encrypted_bundle_from_the_screen_is_what_its_holder_opens(case, rania, tmp_path):
     web = cast.browser(rania)
     asked = {"reason": "x", **COURT, "keys": f"Court of Beira = {KEY[1]}\n"}
@@ -353,6 +355,7 @@ def redacted(case, monkeypatch):
     return Item.objects.filter(case=case, number__lt=3)
 
 
+@pytest.mark.embedded
 def test_redacted_bundle_holds_no_byte_of_an_original(case, redacted, tmp_path):
     exported(case, tmp_path / "b", items=[i.pk for i in redacted], files="redacted")
     assert statement(tmp_path / "b")["files"] == "redacted" and not (tmp_path / "b/data/originals").exists()

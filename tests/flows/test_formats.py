@@ -30,7 +30,7 @@ from tests import cast
 from tests.unit.evidence.profiles import faults
 from triage import review
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.embedded, pytest.mark.django_db(transaction=True)]
 BIN = Path(sys.executable).parent
 VECTORS = Path(__file__).parents[1] / "vectors"
 CONTEXT = "https://w3id.org/ro/crate/1.2/context"

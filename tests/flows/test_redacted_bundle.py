@@ -53,6 +53,7 @@ def read(item) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.embedded
 def test_bundle_of_an_approved_redaction_verifies_and_says_who_approved(tmp_path):
     drawer, approver = cast.person("researcher"), cast.person("legal")
     case = cast.case(code="RED-1")

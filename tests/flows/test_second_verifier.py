@@ -272,6 +272,7 @@ def ours(bag: Path, key: str) -> set[int]:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.embedded
 def test_a_second_verifier_says_the_same(tmp_path: Path) -> None:
     case = cast.case()
     for seed in range(3):

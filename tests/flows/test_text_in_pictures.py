@@ -13,7 +13,7 @@ from tests import cast
 from triage import analysers, pipeline, queue, registry
 from triage.models import Analysis, ReadText
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.embedded, pytest.mark.django_db]
 
 FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf"  # of the package fonts-dejavu-core
 ENGLISH, ARABIC = "HOSPITAL", "محطة القطار"

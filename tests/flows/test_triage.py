@@ -156,6 +156,7 @@ def test_stored_reasons_are_those_of_the_rules_and_can_be_made_again(models, cas
     assert scored == [row for row in after if row["state"] == "scored"] and len(after) == len(before)
 
 
+@pytest.mark.embedded
 def test_an_item_on_which_the_model_dies_stops_alone_with_the_reason_in_sight(
     models, case, material, monkeypatch
 ):
@@ -217,6 +218,7 @@ def test_bytes_that_cannot_be_read_back_are_said_on_the_job(models, case, materi
 
 
 @pytest.mark.weights
+@pytest.mark.embedded
 def test_with_the_real_weights_the_order_is_theirs(models, case, reader, material, settings):
     if not settings.MODEL_MIRROR:
         pytest.skip("set MODEL_MIRROR to the folder with the real weights")
@@ -254,6 +256,7 @@ def test_with_the_real_weights_the_order_is_theirs(models, case, reader, materia
     assert list(pipeline.faults(case)) == []
 
 
+@pytest.mark.embedded
 def test_the_demo_is_loaded_once_and_says_what_it_is(models, settings):
     first, second = io.StringIO(), io.StringIO()
     call_command("demo", stdout=first)

@@ -16,7 +16,7 @@ from archive.media.storyboard import Board
 from archive.models import CustodyEvent, Job, Rendition
 from tests import cast
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.embedded, pytest.mark.slow]
 
 COLOURS = ("red", "lime", "blue", "white")
 

@@ -147,6 +147,7 @@ def test_from_a_suggestion_to_a_released_copy(photo, actor):
     assert approved(photo) == []
 
 
+@pytest.mark.embedded
 def test_only_who_looked_at_this_result_can_approve_it(photo, actor, case):
     redaction = rendered(photo, actor)
     verbs.look(redaction=redaction, actor=actor)
@@ -218,6 +219,7 @@ def test_a_killed_rendering_leaves_nothing_and_is_taken_up_again(photo, actor, m
     assert approved(photo) == []
 
 
+@pytest.mark.embedded
 def test_a_recipe_that_was_changed_behind_the_log_is_not_rendered(photo, actor):
     redaction = verbs.begin(item=photo, actor=actor)
     verbs.confirm(redaction=redaction, actor=actor, untrusted=decided(redaction), seen=redaction.draft_sha256)
@@ -228,6 +230,7 @@ def test_a_recipe_that_was_changed_behind_the_log_is_not_rendered(photo, actor):
     assert redaction.state == "failed" and "not the one that was confirmed" in redaction.problem
 
 
+@pytest.mark.embedded
 def test_what_cannot_be_rendered_says_so_and_its_boxes_can_be_taken_up(photo, actor, monkeypatch):
     redaction = verbs.begin(item=photo, actor=actor)
     verbs.confirm(redaction=redaction, actor=actor, untrusted=decided(redaction), seen=redaction.draft_sha256)
@@ -251,6 +254,7 @@ def clip(case) -> Item:
     return examined(cast.item(case, cast.mp4(seconds=3), name="clip.mp4"))
 
 
+@pytest.mark.embedded
 def test_a_face_in_sampled_frames_becomes_one_moving_box_and_another_stays_another(clip):
     def box(x: str):
         return (x, "0.30000", "0.10000", "0.15000")
@@ -264,6 +268,7 @@ def test_a_face_in_sampled_frames_becomes_one_moving_box_and_another_stays_anoth
     assert len(analyses) == 1 and not proposals.knows_plates(clip)
 
 
+@pytest.mark.embedded
 def test_a_plate_is_suggested_where_a_model_names_it_and_is_always_solid(photo):
     looked_at(photo, {0: [FACE]}, label="number plate")
     regions, _ = proposals.propose(photo)
@@ -273,6 +278,7 @@ def test_a_plate_is_suggested_where_a_model_names_it_and_is_always_solid(photo):
     assert document.parse(sent, item=photo, before=before)["regions"][0]["fill"] == "solid"
 
 
+@pytest.mark.embedded
 def test_what_a_machine_suggested_cannot_be_left_out_or_forged(photo, actor):
     redaction = verbs.begin(item=photo, actor=actor)
 
@@ -299,6 +305,7 @@ def test_what_a_machine_suggested_cannot_be_left_out_or_forged(photo, actor):
     assert redaction.draft["regions"][1]["keys"][0]["box"] == ["0.00000", "0.90000", "0.50000", "0.10000"]
 
 
+@pytest.mark.embedded
 def test_a_corrected_suggestion_stays_a_machines_and_says_that_it_was_corrected(photo, actor):
     redaction = verbs.begin(item=photo, actor=actor)
     draft = decided(redaction)
@@ -307,6 +314,7 @@ def test_a_corrected_suggestion_stays_a_machines_and_says_that_it_was_corrected(
     assert redaction.recipe["regions"][0]["origin"] == "corrected"
 
 
+@pytest.mark.embedded
 def test_sound_must_be_decided_about(case, actor):
     item = examined(cast.item(case, cast.mp4(seconds=1), name="silent.mp4"))
     Item.objects.filter(pk=item.pk)
@@ -322,6 +330,7 @@ def test_sound_must_be_decided_about(case, actor):
 # --- on screen --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.embedded
 def test_each_state_has_its_page(photo, person, actor):
     browser, url = cast.browser(person), f"/items/{photo.pk}/redact/"
     assert b"Begin a redaction" in browser.get(url).content
@@ -362,6 +371,7 @@ def green_of(response) -> int:
     return green(numpy.array(Image.open(io.BytesIO(b"".join(response.streaming_content)))))
 
 
+@pytest.mark.embedded
 def test_what_cannot_be_redacted_says_why(case, person, actor):
     text = examined(cast.item(case, b"not a picture\n" * 40, name="note.txt"))
     page = cast.browser(person).get(f"/items/{text.pk}/redact/")

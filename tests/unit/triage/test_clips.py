@@ -14,7 +14,7 @@ from triage.analysers.clip_activity import ClipActivity
 from triage.clips import Clip
 from triage.management import training
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.embedded, pytest.mark.slow]
 
 WIDTH = 24
 WAY = np.random.default_rng(1).normal(size=(3, WIDTH))

@@ -153,6 +153,7 @@ def test_films_of_one_room_are_told_apart_where_pictures_would_be_tied(case):
     assert groups(case) == [[1], [2], [3, 4]]
 
 
+@pytest.mark.embedded
 def test_from_bytes_to_groups_by_the_job_and_again_by_the_command(case, prints):
     data = versions(1)
     items = [cast.item(case, data[0]), cast.item(case, data[3]), cast.item(case, jpeg(scene(2)))]
