@@ -87,12 +87,7 @@ def video(
     except (av.FFmpegError, ValueError, OSError) as error:
         raise Undecodable("cannot-decode") from error
     with container:
-        if not container.streams.video:
-            raise Undecodable("no-frames")
-        track = container.streams.video[0]
-        if (track.codec_context.width or 1) * (track.codec_context.height or 1) > MAX_PIXELS:
-            raise Undecodable("too-large")
-        track.thread_type = "AUTO"
+        track = _track(container)
         duration = int(container.duration / 1000) if container.duration else 0
         choose = Chooser(sampling.stretched(duration))
         seen = taken = 0
@@ -128,12 +123,7 @@ def moment(stream: BinaryIO, at_ms: int, alive: Callable[[int], None] = lambda f
 
     try:
         with av.open(stream, mode="r", buffer_size=1 << 18, metadata_errors="ignore") as container:
-            if not container.streams.video:
-                raise Undecodable("no-frames")
-            track = container.streams.video[0]
-            if (track.codec_context.width or 1) * (track.codec_context.height or 1) > MAX_PIXELS:
-                raise Undecodable("too-large")
-            track.thread_type = "AUTO"
+            track = _track(container)
             first = container.start_time or 0
             wanted = first / 1e6 + at_ms / 1000
             container.seek(first + at_ms * 1000)  # to the last key frame before it
@@ -149,6 +139,19 @@ def moment(stream: BinaryIO, at_ms: int, alive: Callable[[int], None] = lambda f
     if shown is None:
         raise Undecodable("no-frames")
     return upright(shown)
+
+
+def _track(container: Any) -> Any:
+    """The stream of pictures that is decoded. Raises Undecodable."""
+    if not container.streams.video:
+        raise Undecodable("no-frames")
+    track = container.streams.video[0]
+    if track.codec_context is None:  # a format that FFmpeg names and has no decoder for, such as SVG
+        raise Undecodable("cannot-decode")
+    if (track.codec_context.width or 1) * (track.codec_context.height or 1) > MAX_PIXELS:
+        raise Undecodable("too-large")
+    track.thread_type = "AUTO"
+    return track
 
 
 def part(pixels: Pixels, box: tuple[int, int, int, int]) -> Pixels:

@@ -51,8 +51,9 @@ def test_a_photograph_is_turned_upright_as_its_exif_says():
         (b"", "empty"),
         (b"%PDF-1.4 not a picture", "cannot-decode"),
         (cast.jpeg()[:20] + bytes(500), "cannot-decode"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "cannot-decode"),
     ],
-    ids=["empty", "not_a_picture", "only_a_head"],
+    ids=["empty", "not_a_picture", "only_a_head", "no_decoder_for_it"],
 )
 def test_what_cannot_be_decoded_says_so(data, code):
     with pytest.raises(Undecodable) as caught:
