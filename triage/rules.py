@@ -25,6 +25,7 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from archive import search
 from archive.custody.canonical import canonical
 from archive.errors import BadInput
 
@@ -171,6 +172,8 @@ def _value_faults(criterion: dict[str, Any], known: set[str]) -> list[str]:
     for what in ("words", "sources"):
         if what in criterion and not _is_list_of_text(criterion[what], MOST_WORDS):
             faults.append(f"{what} is a list of 1 to {MOST_WORDS} texts.")
+        elif what == "words" and not all(map(search.normal, criterion.get(what, ()))):
+            faults.append("words: one of them has no letter or digit that a text could contain.")
     own = {"place": _place_faults, "captured": _captured_faults}.get(criterion["kind"])
     return faults + (own(criterion) if own else []) + _class_faults(criterion, known)
 

@@ -7,7 +7,7 @@ count        `each` for every one of the classes in the fullest frame beyond the
 together     weight, once, when one frame has something of each group
 tracked      weight, once, when at least so many (1) objects of the classes were followed for so many seconds (0) each
 tagged       weight, once, when a model suggests one of these words for the item, or a person put one on it
-written      weight, once, when text read in the picture, or a note, contains one of these words (case does not count)
+written      weight, once, when text read in the picture, or a note, contains one of these words, compared as the search does
 from_source  weight when the item came from one of these sources
 place        weight when coordinates, established or claimed, lie in the box or near enough
 captured     weight when the capture date, established or claimed, lies in this span, its ends included
@@ -22,16 +22,17 @@ A negative weight moves an item back; it never hides.
 """
 
 import math
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from archive import search
 from triage.facts import Facts, Place
 from triage.rules import (
     DEFAULT_CONFIDENCE,
@@ -312,9 +313,10 @@ def _clock(at_ms: int) -> str:
     return f"{minutes}:{seconds:02d}"
 
 
+@lru_cache(maxsize=2048)
 def _plain(text: str) -> str:
-    """Text as it is compared: without regard to case, width of letters and marks of composition."""
-    return unicodedata.normalize("NFKC", text).casefold()
+    """Text as it is compared: in the normal form of the search, so that a rule finds what the search finds."""
+    return search.normal(text)
 
 
 def _points(value: Decimal) -> Decimal:

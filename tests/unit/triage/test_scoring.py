@@ -201,6 +201,11 @@ def test_words_are_found_in_pictures_and_notes_in_any_writing():
     noted = Facts(texts=(Written("قرب المستشفى", False),))
     assert lines(score(rules(clinic), read)[1]) == ["clinic: 3.000 (read in it: HOSPITAL)"]
     assert [(r.why, r.machine) for r in score(rules(clinic), noted)[1]] == [("noted: مستشفى", False)]
+    for said in ("مُسْتَشْفَى الأمل", "مستشفي", "مســتشفى"):
+        assert score(rules(clinic), Facts(texts=(Written(said, False),)))[0] == D("3.000"), said
+    dated = clinic | {"words": ["أم 2026", "مدرسه"]}
+    for said in ("ام ٢٠٢٦", "المدرسة"):
+        assert score(rules(dated), Facts(texts=(Written(said, False),)))[0] == D("3.000"), said
     assert score(rules(clinic | {"where": "notes"}), read)[1] == []
     assert score(rules(clinic | {"where": "pictures"}), noted)[1] == []
     assert score(rules(clinic), Facts(texts=(Written("hospital", True, 0, D("0.1")),)))[1] == []
@@ -234,6 +239,7 @@ def test_a_source_and_a_span_of_days_count_as_they_are_stated():
         ({"kind": "tagged", "any_of": ["x"], "weight": "1", "by": "ghosts"}, "by is one of models, people"),
         ({"kind": "written", "words": [], "weight": "1"}, "words is a list"),
         ({"kind": "written", "words": ["x"], "weight": "1", "where": "sky"}, "where is one of"),
+        ({"kind": "written", "words": ["x", "ــ"], "weight": "1"}, "no letter or digit"),
         ({"kind": "from_source", "sources": "S-01", "weight": "1"}, "sources is a list"),
         ({"kind": "place", "weight": "1"}, "either a box, or near and km"),
         ({"kind": "place", "weight": "1", "near": ["91", "0"], "km": "1"}, "near is latitude and longitude"),
