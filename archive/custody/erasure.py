@@ -21,8 +21,13 @@ CHUNK = 500
 
 def listed(canonical: bytes) -> dict[str, list[int]]:
     """What a certificate says that it destroys: numbers of events of its subject, by pointer."""
-    told = json.loads(bytes(canonical))["payload"].get("destroyed")
-    return told if isinstance(told, dict) else {}
+    try:
+        told = json.loads(bytes(canonical))["payload"].get("destroyed")
+        if all(type(number) is int for numbers in told.values() for number in numbers):
+            return told
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass  # no certificate, or damaged, which `custody verify` names: it destroys nothing
+    return {}
 
 
 def carry_out(certificate: CustodyEvent) -> int:

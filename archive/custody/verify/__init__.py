@@ -27,21 +27,21 @@ from archive.custody.verify.heads import TOLERANCE, Heads, check_heads
 from archive.custody.verify.maps import Files, check_map
 from archive.custody.verify.openings import Fold
 from archive.custody.verify.reader import Reader, event_columns, one_moment
-from archive.custody.verify.report import Fault, Report, take
+from archive.custody.verify.report import Fault, Report, part, take
 from archive.custody.verify.rows import Rows
 from archive.custody.verify.state import State
 from archive.custody.verify.times import judge_time
 from archive.custody.verify.tips import check_tips
 from archive.custody.verify.tree import Whole, integrated_size
-from archive.models import Checkpoint, MapHead
+from archive.models import MapHead
 
 __all__ = ["Fault", "Progress", "Report", "verify", "verify_subject"]
 
 Progress = Callable[[int], None]
 CHUNK = 2_000
 CONFIRMED = {
-    "system.checkpoint_witnessed": ("witnesses", "line_sha256"),
-    "system.checkpoint_timestamped": ("timestamps", "response_sha256"),
+    "system.checkpoint_witnessed": ("witnesses", "line_sha256", "witness"),
+    "system.checkpoint_timestamped": ("timestamps", "response_sha256", "authority"),
 }
 
 
@@ -64,19 +64,25 @@ def verify(
     report = Report()
     jobs = _jobs(jobs)
     with pools.opened(jobs) as pool:
-        reader = pool.reader
+        reader, heads = pool.reader, Heads()
         integrated = integrated_size(reader)
-        heads = check_heads(report, known=known, public_key=public_key, policy=policy, integrated=integrated)
+        with part(report, "checkpoints"):
+            heads = check_heads(
+                report, known=known, public_key=public_key, policy=policy, integrated=integrated
+            )
         began = time.perf_counter()
         log = _Log(report, pool, heads, integrated)
-        log.check(State(resume=resume), progress)
+        with part(report, "the log"):
+            log.check(State(resume=resume), progress)
         report.seconds["log"] = time.perf_counter() - began
         began = time.perf_counter()
-        if log.complete:
-            check_map(report, reader, log.maps, log.files)
+        if log.complete and log.done:
+            with part(report, "the map"):
+                check_map(report, reader, log.maps, log.files)
         report.seconds["map"] = time.perf_counter() - began
         began = time.perf_counter()
-        _check_rows(report, pool, log.end, progress)
+        with part(report, "rows"):
+            _check_rows(report, pool, log.end, progress)
         report.seconds["rows"] = time.perf_counter() - began
     _say_unopened(report)
     return report
@@ -135,9 +141,11 @@ class _Log:
             self.end = 1
         self.files = Files(self._map_size())
         self.maps: dict[int, tuple[int | None, Any]] = {}
-        self.told: dict[tuple[Any, Any], str] = {}  # size and root of the checkpoints that events tell of
-        self.confirmed: dict[str, str] = {}  # SHA-256 of the cosignatures and timestamps that events tell of
-        self.complete = True
+        # Checkpoints that events tell of, by size and root: the event's place, and what it says of the columns.
+        self.told: dict[tuple[Any, Any], tuple[str, dict[str, Any]]] = {}
+        # Cosignatures and timestamps that events tell of, by SHA-256 and whose they are.
+        self.confirmed: dict[tuple[str, str], str] = {}
+        self.complete, self.done = True, False
 
     def _map_size(self) -> int:
         newest = MapHead.objects.order_by("-size").first()
@@ -187,6 +195,7 @@ class _Log:
         else:
             take(self.report, tips)
         self._checkpoints()
+        self.done = True
 
     def _task(self, start: int, tolerance: int) -> dict[str, Any]:
         end = min(start + RANGE, self.end)
@@ -211,10 +220,12 @@ class _Log:
                 if kind == "system.map_root":
                     self.maps[int(payload["size"])] = (position, payload)
                 elif kind == "system.checkpoint_signed":
-                    self.told[payload["size"], payload["root"]] = place
+                    said = {name: payload[name] for name in ("note", "signed_at") if name in payload}
+                    said |= {"map": payload["map"]["size"]} if "map" in payload else {}
+                    self.told[payload["size"], payload["root"]] = place, said
                 else:
-                    what, name = CONFIRMED[kind]
-                    self.confirmed |= {row[name]: place for row in payload[what]}
+                    what, name, who = CONFIRMED[kind]
+                    self.confirmed |= {(row[name], row[who]): place for row in payload[what]}
             except (ValueError, KeyError, TypeError):
                 self.report.add("altered event", place, "it does not say what was signed")
 
@@ -254,12 +265,17 @@ class _Log:
 
     def _checkpoints(self) -> None:
         """Steps 5 and 6: a checkpoint, cosignature or timestamp that an event tells of is there."""
-        there = set(Checkpoint.objects.values_list("size", "root"))
-        for checkpoint, place in self.told.items():
-            if checkpoint not in there:
+        if not self.heads.whole:
+            return
+        for checkpoint, (place, said) in self.told.items():
+            if checkpoint not in self.heads.columns:
                 self.report.add("missing checkpoint", place, "the checkpoint that it tells of is gone")
-        for digest, place in self.confirmed.items():
-            if digest not in self.heads.confirmed:
+            elif any(row | said != row for row in self.heads.columns[checkpoint]):
+                self.report.add(
+                    "altered checkpoint", place, "its columns do not say what this event says of it"
+                )
+        for confirmation, place in self.confirmed.items():
+            if confirmation not in self.heads.confirmed:
                 self.report.add(
                     "missing confirmation", place, "the cosignature or timestamp it tells of is gone"
                 )

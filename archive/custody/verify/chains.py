@@ -42,7 +42,7 @@ class Checker:
 
     def take(self, rows: Sequence[tuple]) -> list[str]:
         """Check events. Returns their hashes, made from their bytes."""
-        rows, hashes, tips = _typed(rows), list[str](), self.tips
+        rows, hashes, tips = typed(rows), list[str](), self.tips
         times, moments = of_columns([row[5] for row in rows])
         quick = moments and _are_plain(rows)
         whole = False
@@ -133,7 +133,7 @@ class Checker:
     def skim(self, rows: Sequence[tuple]) -> list[str]:
         """Only hash events, and see which are the first of their subjects here."""
         hashes = []
-        for row in _typed(rows):
+        for row in typed(rows):
             leaf = _leaf()
             leaf.update(row[6])
             hashes.append(leaf.hexdigest())
@@ -203,7 +203,7 @@ class Checker:
         return seen.digest()
 
 
-def _typed(rows: Sequence[tuple]) -> Sequence[tuple]:
+def typed(rows: Sequence[tuple]) -> Sequence[tuple]:
     """The rows, those mended that have columns of the wrong type."""
     if {type(row[6]) for row in rows} | {type(row[3]) for row in rows} <= {bytes, int}:
         return rows

@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from archive.custody.verify.chains import Checker
-from archive.custody.verify.reader import Reader, event_columns
+from archive.custody.verify.reader import Reader, event_columns, raw_of
 from archive.custody.verify.report import Found
 from archive.custody.verify.times import Span, Times
 
@@ -124,7 +124,7 @@ def _tiles(reader: Reader, found: Found, low: int, raw: bytes, integrated: int) 
     """Step 4, its lowest level: stored tiles hold the hashes of these events. Returns a digest of them."""
     seen = hashlib.sha256()
     stored = {
-        index: bytes(hashes)
+        index: raw_of(hashes)
         for index, hashes in reader.rows(
             'SELECT "index", hashes FROM archive_custodytile WHERE level = 0 '
             f'AND "index" >= {low // WIDTH:d} AND "index" < {-(-(low + len(raw) // HASH) // WIDTH):d}'

@@ -10,9 +10,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from archive.custody import last_signed, timestamps
+from archive.custody.canonical import plain
 from archive.custody.keychain import KeyChain, keys_in_force
 from archive.custody.notes import ED25519, NotSigned, Parsed, VerifierKey, WrongSignature, parse_note
 from archive.custody.policy import Policy, Standing, evaluate, parse_policy, read_policy
+from archive.custody.verify.reader import raw_of, readable
 from archive.custody.verify.report import Report
 from archive.custody.verify.times import Span
 from archive.custody.verify.tree import Signed
@@ -30,7 +32,12 @@ class Heads:
 
     signed: list[Signed] = field(default_factory=list)
     anchored: list[tuple[int, datetime]] = field(default_factory=list)  # size, and when it was seen outside
-    confirmed: set[str] = field(default_factory=set)  # SHA-256 of every stored cosignature and timestamp
+    # SHA-256 of every stored cosignature and timestamp, and whose it is said to be.
+    confirmed: set[tuple[str, str]] = field(default_factory=set)
+    columns: dict[tuple[int, str], list[dict[str, Any]]] = field(
+        default_factory=dict
+    )  # by size and root, as events say them
+    whole: bool = False  # all of it was looked at
 
     def spans(self) -> list[Span]:
         """When the events of each stretch of positions may have happened."""
@@ -68,12 +75,22 @@ def check_heads(
     heads = Heads()
     chain = _keys(report, public_key)
     rules = _policy(report, policy)
-    rows = list(
-        Checkpoint.objects.select_related("map").prefetch_related("cosignatures", "timestamps").order_by("pk")
-    )
+
+    def unreadable(key: Any) -> None:
+        told = "a column of it, or of what confirms it, holds what no such column can hold"
+        report.add("altered checkpoint", f"checkpoint {key}", told)
+
+    stored = Checkpoint.objects.select_related("map").prefetch_related("cosignatures", "timestamps")
+    rows = list(readable(stored, unreadable))
     for row in rows:
         place = f"checkpoint {row.pk}"
-        parsed = _checkpoint(report, place, row.note, chain, rules)
+        parsed = _checkpoint(report, place, str(row.note), chain, rules)
+        said = {
+            "note": row.note,
+            "signed_at": plain(row.signed_at),
+            "map": row.map.size if row.map else None,
+        }
+        heads.columns.setdefault((row.size, row.root), []).append(said)
         if parsed is None:
             continue
         if (row.size, row.root) != (parsed.size, parsed.root.hex()):
@@ -86,8 +103,12 @@ def check_heads(
                 f"it covers {parsed.size} events, and the tiles hold {integrated}: some are gone",
             )
         heads.anchored += _outside(report, place, row, rules)
-        heads.confirmed |= {sha256(one.line.encode()).hexdigest() for one in row.cosignatures.all()}
-        heads.confirmed |= {sha256(bytes(one.response)).hexdigest() for one in row.timestamps.all()}
+        heads.confirmed |= {
+            (sha256(str(one.line).encode()).hexdigest(), one.witness) for one in row.cosignatures.all()
+        }
+        heads.confirmed |= {
+            (sha256(raw_of(one.response)).hexdigest(), one.authority) for one in row.timestamps.all()
+        }
     kept = _kept(report)
     if any(row.note == kept for row in rows):
         kept = ""  # looked at above
@@ -105,6 +126,7 @@ def check_heads(
         )
     if rules is not None:
         _satisfied(report, rows, rules)
+    heads.whole = True
     return heads
 
 
@@ -198,7 +220,7 @@ def _outside(report: Report, place: str, row: Checkpoint, rules: Policy | None) 
             _once(report, f"cosignatures of {cosignature.witness}: no policy names this witness")
             continue
         try:
-            moment = datetime.fromtimestamp(key.verify(parse_note(row.note + cosignature.line)), UTC)
+            moment = datetime.fromtimestamp(key.verify(parse_note(f"{row.note}{cosignature.line}")), UTC)
         except (BadInput, ValueError, OverflowError):
             report.add(
                 "altered cosignature", where, "it is not this witness's signature over this checkpoint"
@@ -215,7 +237,7 @@ def _outside(report: Report, place: str, row: Checkpoint, rules: Policy | None) 
 
 
 def _stamp(report: Report, where: str, row: Checkpoint, stamp: Any) -> datetime | None:
-    response = bytes(stamp.response)
+    response = raw_of(stamp.response)
     try:
         roots = (
             timestamps.read_certificates(settings.TIMESTAMP_CERTIFICATES)
@@ -264,7 +286,7 @@ def _satisfied(report: Report, rows: Iterable[Checkpoint], rules: Policy) -> Non
     if newest is None:
         report.unchecked.append("the policy: there is no checkpoint yet")
         return
-    lines = "".join(row.line for row in sorted(newest.cosignatures.all(), key=lambda row: row.pk))
+    lines = "".join(str(row.line) for row in sorted(newest.cosignatures.all(), key=lambda row: row.pk))
     try:
         verdict = evaluate(rules, newest.note + lines, timezone.now())
     except BadInput:

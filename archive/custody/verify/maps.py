@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from archive.custody import map
 from archive.custody.map_key import statement
-from archive.custody.verify.reader import Reader
+from archive.custody.verify.reader import Reader, raw_of
 from archive.custody.verify.report import Report
 from archive.custody.verify.versions import Versions
 from archive.models import Checkpoint, MapHead, MapPage
@@ -49,7 +49,7 @@ def check_map(
     report: Report, reader: Reader, stated: dict[int, tuple[int | None, Any]], files: Files
 ) -> None:
     """`stated` has the events `system.map_root` by the size that they name: position and payload."""
-    heads = list(MapHead.objects.select_related("event").order_by("size"))
+    heads = list(MapHead.objects.select_related("event__position").order_by("size"))
     report.maps = len(heads)
     for head in heads:
         _stated(report, head, stated.pop(head.size, None))
@@ -76,6 +76,8 @@ def _stated(report: Report, head: MapHead, event: tuple[int | None, Any] | None)
     said = payload if isinstance(payload, dict) else {}
     if (said.get("size"), said.get("entries"), said.get("root")) != (head.size, head.entries, head.root):
         report.add(KIND, place, "its event states another root or size")
+    if position != getattr(getattr(head.event, "position", None), "position", None):
+        report.add(KIND, place, "it names another event than the one that states it")
     if position is not None and position < head.size:
         report.add(KIND, place, "its event stands among the events that it speaks of")
 
@@ -107,14 +109,14 @@ def _newest(report: Report, reader: Reader, head: MapHead, files: Files) -> None
         nonlocal count
         for name, key, proof, number, tip in _by_key(reader):
             count += 1
-            if not _is_bound(public, name, key, bytes(proof)):
+            if not _is_bound(public, name, key, raw_of(proof)):
                 report.add(
                     KIND, f"entry of {name}", "its key is not the one that the map's key makes for this name"
                 )
             try:
                 raw = bytes.fromhex(key)
                 yield raw, map.Leaf(raw, number, bytes.fromhex(tip)).hash()
-            except (ValueError, OverflowError):
+            except (ValueError, OverflowError, TypeError, AttributeError):
                 report.add(KIND, f"entry of {name}", "it is not in the form of an entry")
 
     root = sparse_root(entries())

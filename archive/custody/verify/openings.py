@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from archive.custody.canonical import canonical, commitment
+from archive.custody.verify.chains import typed
 from archive.custody.verify.reader import Reader, Row, event_columns
 from archive.custody.verify.report import Found
 
@@ -54,7 +55,7 @@ class Fold:
         if not rows:
             return
         opened, erased = self._stored(min(row[1] for row in rows), max(row[1] for row in rows))
-        for raw in rows:
+        for raw in typed(rows):
             pk, body = raw[1], raw[6]
             openings, gone = opened.get(pk), erased.get(pk, 0)
             made = body.count(b'"commitment":"')  # in a string the quotes would be escaped
@@ -94,9 +95,11 @@ class Fold:
             try:
                 value = json.loads(text)
                 good = _at(event, pointer) == {"commitment": commitment(salt, pointer, value)}
-            except (ValueError, KeyError, IndexError, TypeError):
+            except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
                 good = False
-            if good:
+            if good and pointer in values:
+                self.found.add("altered opening", f"{pointer} of {row.place}", "it stands there twice")
+            elif good:
                 values[pointer] = value
             else:
                 self.found.add(
@@ -137,5 +140,5 @@ def digest(value: Any) -> str:
     """A short hash of a field."""
     try:
         return hashlib.blake2b(canonical(value), digest_size=16).hexdigest()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return "00"  # no event can hold it: step 1 names it, and no row agrees with it

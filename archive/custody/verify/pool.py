@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from archive.custody.verify.reader import Reader, one_moment
+from archive.custody.verify.report import log
 from archive.custody.verify.worker import work
 
 Answer = dict[str, Any]
@@ -37,7 +38,7 @@ class Pool:
         """The answer to each task, in their order; None for one whose process ended before it answered."""
         if not self.processes:
             for task in tasks:
-                yield work(self.reader, task)
+                yield self._here(task)
             return
         with ThreadPoolExecutor(len(self.processes)) as threads:
             begun: deque[Future[Answer | None]] = deque()
@@ -47,6 +48,13 @@ class Pool:
                     yield begun.popleft().result()
             while begun:
                 yield begun.popleft().result()
+
+    def _here(self, task: Answer) -> Answer | None:
+        try:
+            return work(self.reader, task)
+        except Exception:  # noqa: BLE001 - as when a process ends: could not check
+            log.exception("a part of the log could not be checked")
+            return None
 
     def _ask(self, task: Answer) -> Answer | None:
         process = self.free.get()

@@ -1,8 +1,13 @@
 """What a verification found."""
 
+import contextlib
+import logging
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+log = logging.getLogger("archive")
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,16 @@ class Report:
         if not self.counts[kind]:
             self.faults.append(Fault(kind, place, sentence))
         self.counts[kind] += times
+
+
+@contextlib.contextmanager
+def part(report: Report, what: str) -> Iterator[None]:
+    """A part of the work: what stops it is `could not check`, and hides nothing that the other parts find."""
+    try:
+        yield
+    except Exception as error:
+        log.exception("%s: the check stopped", what)
+        report.unchecked.append(f"{what}: the check stopped ({type(error).__name__}: {error})")
 
 
 class Found:

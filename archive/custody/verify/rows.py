@@ -1,6 +1,7 @@
 """Step 10: custody-relevant rows, and the roles that people have, are what their events add up to."""
 
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 from django.apps import apps
@@ -8,11 +9,10 @@ from django.apps import apps
 from archive.custody import erasure
 from archive.custody.canonical import plain
 from archive.custody.verify.openings import WITHHELD, digest
-from archive.custody.verify.report import Report, take
+from archive.custody.verify.reader import readable
+from archive.custody.verify.report import Report, part, take
 from archive.models import User
 from archive.models.base import Custodial
-
-CHUNK = 2_000
 
 
 class Rows:
@@ -43,16 +43,23 @@ class Rows:
             rows = model._base_manager.all()
             if only:
                 rows = rows.filter(pk__in=list(folded))
-            for row in rows.iterator(chunk_size=CHUNK):
+            for row in readable(rows, partial(self._unreadable, label)):
                 self.report.rows += 1
                 self._compare_row(f"{label} {row.pk}", row, folded.pop(str(row.pk), None))
             for key in folded:
                 self.report.add("missing row", f"{label} {key}", "the log says that it exists; it is gone")
         if only in ("", "system:main"):
-            self._compare_roles()
+            with part(self.report, "roles"):
+                self._compare_roles()
         if not only:
-            for place, sentence in erasure.faults():
-                self.report.add("unrecorded erasure", place, sentence)
+            with part(self.report, "openings that were destroyed"):
+                for place, sentence in erasure.faults():
+                    self.report.add("unrecorded erasure", place, sentence)
+
+    def _unreadable(self, label: str, key: Any) -> None:
+        self.report.add(
+            "altered row", f"{label} {key}", "one of its fields holds what no such field can hold"
+        )
 
     def _compare_roles(self) -> None:
         """Membership of groups is no row of ours, but what it gives is access."""

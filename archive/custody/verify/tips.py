@@ -25,7 +25,9 @@ def check_tips(reader: Reader, name: str = "") -> dict[str, Any]:
         values * 2,
     )
     for subject, length, count, top in differ:
-        if top < length or (count < length and top == length):
+        if type(length) is not int:  # as SQLite lets it be
+            found.add("altered tip", subject, "the stored length of its chain is no number")
+        elif top < length or (count < length and top == length):
             found.add("missing event", subject, f"its chain has {count} events; {length} were recorded")
         elif not (length == count == top == 0):
             found.add("altered tip", subject, "the stored tip of its chain is not its last event")

@@ -4,7 +4,7 @@ from typing import Any
 
 from archive.custody.tree import Head
 from archive.custody.verify.events import HASH, WIDTH, tree_hash
-from archive.custody.verify.reader import Reader
+from archive.custody.verify.reader import Reader, raw_of
 from archive.custody.verify.report import Found
 from archive.custody.verify.times import earlier
 
@@ -78,7 +78,7 @@ class Whole:
             f'SELECT hashes FROM archive_custodytile WHERE level = {level:d} AND "index" = {index:d}'
         )
         self.found.figures["tiles"] += 1
-        if bytes(stored or b"") != raw:
+        if raw_of(stored) != raw:
             self.found.add(
                 "altered tile",
                 f"tile {index} of level {level}",
@@ -111,4 +111,4 @@ def integrated_size(reader: Reader) -> int:
     rows = reader.rows(
         'SELECT "index", LENGTH(hashes) FROM archive_custodytile WHERE level = 0 ORDER BY "index" DESC LIMIT 1'
     )
-    return rows[0][0] * WIDTH + rows[0][1] // HASH if rows else 0
+    return rows[0][0] * WIDTH + (rows[0][1] or 0) // HASH if rows else 0

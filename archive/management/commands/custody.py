@@ -9,9 +9,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError
-from django.db import DatabaseError
 
 from archive.custody import Actor
+from archive.custody.notes import MAX_NOTE_BYTES
 from archive.management.base import Command as Base
 
 EXIT = {"good": 0, "bad": 1, "could not check": 3}
@@ -104,7 +104,7 @@ class Command(Base):
         texts = {"known": _read(known) if known else "", "policy": _read(policy) if policy else ""}
         try:
             report = verify(**texts, jobs=jobs, resume=resume, progress=progress)
-        except (DatabaseError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever stops it is `could not check`
             traceback.print_exc()
             self.stdout.write(f"COULD NOT CHECK  It stopped: {error}\nAnswer: could not check.")
             sys.exit(EXIT["could not check"])
@@ -248,9 +248,13 @@ class Command(Base):
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CommandError(f"{path} cannot be read: {error.strerror}") from error
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_NOTE_BYTES + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path} cannot be read: {error}", returncode=2) from error
+    if not 0 < len(text) <= MAX_NOTE_BYTES:
+        raise CommandError(f"{path} is empty, or larger than what it should be.", returncode=2)
+    return text
 
 
 def _as_json(report: Any) -> str:

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from archive.custody import Actor, map
@@ -132,6 +132,8 @@ def test_a_published_log_is_good_with_tree_and_map(published):
     assert report.maps == 1 and report.tiles == CustodyTile.objects.count() and report.checkpoints == 1
 
 
+# What no moment can be is no way to stop the check before it names other lies.
+NO_TIME = "long ago" if connection.vendor == "sqlite" else "infinity"
 ALTERATIONS = {
     "leaf of a tile": ("altered tile", "UPDATE archive_custodytile SET hashes = %s WHERE level = 0", [b"\x00" * 32 * 30]),
     "no tiles": ("altered tile", "DELETE FROM archive_custodytile", []),
@@ -149,6 +151,15 @@ ALTERATIONS = {
     ),
     "root": ("altered map", "UPDATE archive_maphead SET root = %s", ["0" * 64]),
     "page": ("altered map", "UPDATE archive_mappage SET content = %s", [b"\x00" * 16]),
+    "another event": ("altered map", "UPDATE archive_maphead SET event_id = (SELECT MIN(id) FROM archive_custodyevent)", []),
+    "no map": ("altered checkpoint", "UPDATE archive_checkpoint SET map_id = NULL", []),
+    "when it was signed": ("altered checkpoint", "UPDATE archive_checkpoint SET signed_at = %s", ["2020-01-01 00:00:00+00:00"]),
+    "a checkpoint's time is none": ("altered checkpoint", "UPDATE archive_checkpoint SET signed_at = %s", [NO_TIME]),
+    "a row's time is none": ("altered row", "UPDATE archive_item SET received_at = %s", [NO_TIME]),
+    "an opening twice": (
+        "altered opening", "INSERT INTO archive_custodyopening (event_id, pointer, salt, value) SELECT event_id, pointer, "
+        "salt, value FROM archive_custodyopening WHERE id = (SELECT MAX(id) FROM archive_custodyopening)", [],
+    ),
 }  # fmt: skip
 
 
@@ -157,7 +168,25 @@ def test_altered_tree_and_map(published, name):
     kind, statement, values = ALTERATIONS[name]
     with superuser() as hand:
         hand.sql(statement, *values)
-    assert kinds() == {kind}
+    report = verify()
+    assert report.counts.keys() == {kind} and not report.unchecked
+
+
+@pytest.mark.django_db
+def test_what_stops_one_part_hides_no_lie_that_another_finds(published, monkeypatch):
+    monkeypatch.setattr(verifying, "check_map", lambda *_: 1 / 0)
+    with superuser() as hand:
+        hand.sql("UPDATE archive_item SET size = size + 1")
+    report = verify()
+    assert report.counts.keys() == {"altered row"} and "the map: the check stopped" in report.unchecked[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"x" * 1_048_577], ids=["empty", "binary", "large"])
+def test_a_known_checkpoint_that_cannot_be_read_is_no_answer(tmp_path, content):
+    (tmp_path / "known").write_bytes(content)
+    with pytest.raises(CommandError) as refused:
+        call_command("custody", "verify", known=tmp_path / "known")
+    assert refused.value.returncode == 2
 
 
 def test_a_page_of_the_map_that_leads_to_itself_ends_no_walk(published):
