@@ -336,7 +336,8 @@ class OneCase(RetrieveAPIView):
             _filter("q", "words to be found in names, claims, notes, tags, findings, suggestions; or a hash"),
             _filter(
                 "in",
-                "look for q only in words by people, of the file, or by a machine: people, file, machine",
+                "look for q only in words by people, of the file, by a machine, or in its captions: "
+                "people, file, machine, caption",
             ),
         ],
     )

@@ -33,6 +33,7 @@ Collected = dict[UUID, list[str]]
 BY_PEOPLE = (Origin.TAG, Origin.NOTE, Origin.FINDING)
 BY_FILE = (Origin.FILE, Origin.CLAIM)
 BY_MACHINE = (Origin.SUGGESTED, Origin.READ)
+BY_CAPTION = (Origin.CAPTION,)
 LONGEST = 100_000  # signs of one origin's text that can be found
 TERMS = 12
 CHUNK = 500

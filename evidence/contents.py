@@ -352,7 +352,7 @@ def _page(item: Item, events: list[Event], disclosure: Disclosure, files: str) -
         elif kind in DECIDED:
             decisions.append(_decision(item, event))
         elif kind == "item.analysed":
-            runs.append(_run(item, event, redacted=files == Bundle.Files.REDACTED))
+            runs.append(_run(item, event, disclosure, redacted=files == Bundle.Files.REDACTED))
     codes = (
         dict(Source.objects.filter(case_id=item.case_id).values_list("pk", "code")) if state["source"] else {}
     )
@@ -439,9 +439,10 @@ def _decision(item: Item, event: Event) -> dict[str, Any]:
     }
 
 
-def _run(item: Item, event: Event, *, redacted: bool) -> dict[str, Any]:
-    """One model's look at the item; what it read there is withheld where the original is not given (`redacted`).
+def _run(item: Item, event: Event, disclosure: Disclosure, *, redacted: bool) -> dict[str, Any]:
+    """One model's look at the item; what it says in words is withheld where the original is not given (`redacted`).
 
+    A caption is withheld unless captions are given out: it reads like testimony, and nobody testified to it.
     Raises Damaged when its suggestions are no longer those that were recorded.
     """
     values = event.values()
@@ -451,13 +452,16 @@ def _run(item: Item, event: Event, *, redacted: bool) -> dict[str, Any]:
             f"The stored suggestions for item {item.pk} are not those that its event {event.body['number']} recorded. "
             "Nothing was exported: run `manage.py custody verify` and keep the database as it is."
         )
+    kept_back = {Analysis.Task.TEXT, Analysis.Task.CAPTION} if redacted else set()
+    if "captions" not in disclosure.groups:
+        kept_back.add(Analysis.Task.CAPTION)
     named = ("task", "analyser", "version", "model", "weights_sha256", "parameters", "frames", "truncated")
     return {
         **event.place,
         "item": item.code,
         "note": NOT_A_FINDING,
         **{name: values[name] for name in named},
-        "result": WITHHELD if redacted and values["task"] == Analysis.Task.TEXT else json.loads(result),
+        "result": WITHHELD if values["task"] in kept_back else json.loads(result),
         "result_sha256": values["result_sha256"],
         "time": event.body["time"],
     }

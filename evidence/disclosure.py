@@ -60,6 +60,8 @@ GROUPS: dict[str, Group] = {
         _fields(decision=("shown",))
         | {("triage.answer", "shown"), ("triage.criteria", "rules"), ("triage.criteria", "name")},
     ),
+    # No committed value: whole results, withheld by their task (evidence.contents)
+    "captions": Group(_("Sentences in which a model described pictures"), False, frozenset()),
     "names": Group(
         _("Names of staff and of those who brought files"),
         False,

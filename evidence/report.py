@@ -359,6 +359,7 @@ def _page(one: Held, pictures: list[Picture]) -> dict[str, Any]:
                 if row["weights_sha256"]
                 else "built into the library",
                 "found": summary(row["result"])[:SHOWN],
+                "captions": [said(one["caption"]) for one in row["result"] if "caption" in one][:SHOWN],
                 "withheld": row["result"] == WITHHELD,
                 "indicators": _indicators(row),
             }

@@ -20,7 +20,7 @@ from typing import Any
 from uuid import UUID
 
 from archive.models import Claim, Finding, Item, ItemTag, Note
-from triage.models import Analysis, Detection, ReadText, Tagged, Track
+from triage.models import Analysis, Caption, Detection, ReadText, Tagged, Track
 from triage.registry import ONE_RUNS
 from triage.results import Suggested
 
@@ -75,6 +75,8 @@ class Facts:
     marked: tuple[str, ...] = ()
     tracks: tuple[Tracked, ...] = ()
     texts: tuple[Written, ...] = ()
+    # Sentences in which models described it: apart, since nobody wrote them and nothing in the picture says them
+    captions: tuple[str, ...] = ()
     # Among how many percent of its case that are least like the rest; not kept: see triage.scoring.with_unusual
     unusual: Decimal | None = None
 
@@ -173,7 +175,7 @@ def read(kept: Mapping[Any, Kept], suggested: Mapping[Any, Suggested] | None = N
     at_hand = suggested or {}
     unread = {pk: key for pk, key in owner.items() if key not in at_hand}
     said = {**at_hand, **(_suggested(unread) if unread else {})}
-    nothing, texts = Suggested({}, {}), _texts(owner)
+    nothing, texts, captions = Suggested({}, {}), _texts(owner), _captions(owner)
     for pk, text in Note.objects.filter(pk__in=list(writer)).order_by("pk").values_list("pk", "text"):
         texts[writer[pk]].append(Written(text, machine=False))
     return {
@@ -187,6 +189,7 @@ def read(kept: Mapping[Any, Kept], suggested: Mapping[Any, Suggested] | None = N
             marked=tuple(one["tags"]),
             tracks=tuple(Tracked(*track) for track in one["tracks"]),
             texts=tuple(texts[key]),
+            captions=tuple(captions[key]),
         )
         for key, one in kept.items()
     }
@@ -214,3 +217,11 @@ def _texts(owner: Mapping[UUID, Any]) -> dict[Any, list[Written]]:
     for pk, text, at_ms, confidence in rows.values_list("analysis_id", "text", "at_ms", "confidence"):
         texts[owner[pk]].append(Written(text, True, at_ms, confidence))
     return texts
+
+
+def _captions(owner: Mapping[UUID, Any]) -> dict[Any, list[str]]:
+    captions: dict[Any, list[str]] = defaultdict(list)
+    rows = Caption.objects.filter(analysis_id__in=list(owner)).order_by("analysis_id", "at_ms", "pk")
+    for pk, text in rows.values_list("analysis_id", "text"):
+        captions[owner[pk]].append(text)
+    return captions

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
@@ -83,6 +84,8 @@ class ModelEntry:
     family: str = ""
     # What was measured of it and is shown beside all that it says, as text
     measured: tuple[tuple[str, str], ...] = ()
+    # In which language (BCP 47) it writes, of one that writes sentences
+    language: str = ""
 
     @property
     def sha256(self) -> str:
@@ -168,6 +171,9 @@ TRAINED_CLIPS = "clip-activity"
 # What indicators that are trained here ask to be run by, and how their names begin
 TRAINED_INDICATOR = "trained-indicator"
 INDICATOR = "indicator-"
+# The same of captioners that an administrator mirrors and registers
+CAPTIONER = "captioner"
+CAPTION = "caption-"
 CARD = "card.json"
 
 
@@ -219,8 +225,43 @@ def indicator_entry(
     )
 
 
+def captioner_entry(
+    *,
+    name: str,
+    title: str,
+    language: str,
+    source: str,
+    licence: str,
+    input_size: int,
+    stage: str,
+    files: list[dict[str, Any]],
+) -> ModelEntry:
+    """A captioner that an administrator registered here, as a registered model."""
+    if stage not in STAGES:
+        raise ValueError(f"{name} has an unknown stage")
+    return ModelEntry(
+        name=name,
+        title=title,
+        task="caption",
+        framework="onnx-captioner",
+        source=source,
+        licence=licence,
+        classes=(),
+        input_size=input_size,
+        thresholds={},
+        stage=stage,
+        files=tuple(ModelFile(url="", mirror="", **file) for file in files),
+        family=CAPTIONER,
+        language=language,
+    )
+
+
 def as_card(entry: ModelEntry) -> dict[str, Any]:
-    """What is kept beside a file that was trained here."""
+    """What is kept beside files that were trained or registered here."""
+    if entry.family == CAPTIONER:
+        said = ("title", "language", "source", "licence", "input_size", "stage")
+        files = [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in entry.files]
+        return {**{name: getattr(entry, name) for name in said}, "files": files}
     file = entry.files[0]
     card = {"size": file.size, "sha256": file.sha256, "title": entry.title}
     if entry.family != TRAINED_INDICATOR:
@@ -236,21 +277,25 @@ def as_card(entry: ModelEntry) -> dict[str, Any]:
 
 
 def trained(root: Path | None = None) -> dict[str, ModelEntry]:
-    """The models that were trained and registered here, by name."""
+    """The models that were trained here, or registered from files that were mirrored, by name."""
     home, found = root or folder(), {}
-    for path in sorted([home / TRAINED_CLIPS / CARD, *home.glob(f"{INDICATOR}*/{CARD}")]):
+    ours = (home.glob(f"{prefix}*/{CARD}") for prefix in (CAPTION, INDICATOR))
+    for path in sorted([home / TRAINED_CLIPS / CARD, *chain.from_iterable(ours)]):
         try:
             card = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             continue
         name = path.parent.name
-        entry = trained_entry(**card) if name == TRAINED_CLIPS else indicator_entry(name=name, **card)
-        found[name] = entry
+        if name == TRAINED_CLIPS:
+            found[name] = trained_entry(**card)
+        else:
+            made = captioner_entry if name.startswith(CAPTION) else indicator_entry
+            found[name] = made(name=name, **card)
     return found
 
 
 def every(root: Path | None = None) -> dict[str, ModelEntry]:
-    """Every model by name: those that come with Amparo, then those trained here."""
+    """Every model by name: those that come with Amparo, then those trained or registered here."""
     return {**models(), **trained(root)}
 
 
@@ -333,7 +378,8 @@ def notice() -> str:
         )
     if "face" not in tasks:
         said.append("No face detector's weights installed: faces were counted by OpenCV's built-in cascade.")
-    if missing := [entry.title for entry in wanted() if entry.task not in ONE_RUNS and entry not in have]:
+    expected = [*wanted(), *(entry for entry in trained().values() if entry.stage == IN_USE)]
+    if missing := [entry.title for entry in expected if entry.task not in ONE_RUNS and entry not in have]:
         said.append(f"Not installed, so not run: {'; '.join(missing)}.")
     return " ".join(said)
 
@@ -371,6 +417,22 @@ def pull(
             yield Report(entry, "installed")
         except (ModelUnavailable, StorageFull) as error:
             yield Report(entry, "refused", error.sentence)
+
+
+def pinned(path: Path) -> dict[str, Any]:
+    """Name, size and SHA-256 of a file as it is now. Raises BadInput when it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            return {"name": path.name, "size": stream.tell(), "sha256": digest}
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def install_from(folder: Path, entry: ModelEntry, root: Path) -> None:
+    """Install a model's files out of a folder, each only if it is the pinned one. Raises ModelUnavailable, StorageFull."""
+    for file in entry.files:
+        _install(entry, replace(file, mirror=file.name), root, str(folder), lambda name, done, total: None)
 
 
 def verify(names: Iterable[str] = (), *, root: Path | None = None) -> Iterator[Report]:

@@ -9,13 +9,14 @@ at_ms, then label, then score from high to low, then box. After the detections c
 
     tags     {"at_ms": 0, "label": "fire engine", "score": "0.8700"}, with "until_ms" where it is about a span
     words    {"at_ms": 0, "box": [...], "score": "0.9300", "text": "..."}
+    captions {"at_ms": 0, "caption": "...", "score": "0.6100"}
     vectors  {"at_ms": 0, "sha256": "...", "whole": true}: SHA-256 of the vector's bytes
 
 `result_sha256` is the SHA-256 of these bytes.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -85,6 +86,22 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Caption:
+    """A sentence about a frame, in the language that its analysis's parameters name."""
+
+    at_ms: int
+    text: str
+    score: Decimal
+
+    def order(self) -> tuple[Any, ...]:
+        """The key of the canonical order."""
+        return (self.at_ms, self.text, -self.score)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"at_ms": self.at_ms, "caption": self.text, "score": _score(self.score)}
+
+
+@dataclass(frozen=True)
 class Vector:
     """A frame's direction. `whole`: it stands for the item (a picture's only one, the mean of a video's frames)."""
 
@@ -111,22 +128,22 @@ class Looked:
     tags: tuple[Tag, ...] = ()
     words: tuple[Words, ...] = ()
     vectors: tuple[Vector, ...] = ()
+    captions: tuple[Caption, ...] = ()
 
     @property
     def count(self) -> int:
         """How many rows it makes."""
-        return len(self.found) + len(self.tags) + len(self.words) + len(self.vectors)
+        return sum(map(len, self._kinds))
 
     @property
     def canonical(self) -> bytes:
         """The bytes that `sha256` covers."""
-        kinds: tuple[Iterable[Found | Tag | Words | Vector], ...] = (
-            self.found,
-            self.tags,
-            self.words,
-            self.vectors,
-        )
-        return canonical([row.as_json() for rows in kinds for row in sorted(rows, key=lambda r: r.order())])
+        rows = (sorted(some, key=lambda row: row.order()) for some in self._kinds)
+        return canonical([row.as_json() for some in rows for row in some])
+
+    @property
+    def _kinds(self) -> tuple[Sequence[Found | Tag | Words | Caption | Vector], ...]:
+        return self.found, self.tags, self.words, self.captions, self.vectors
 
     @property
     def sha256(self) -> str:

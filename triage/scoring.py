@@ -8,6 +8,7 @@ together     weight, once, when one frame has something of each group
 tracked      weight, once, when at least so many (1) objects of the classes were followed for so many seconds (0) each
 tagged       weight, once, when a model suggests one of these words for the item, or a person put one on it
 written      weight, once, when text read in the picture, or a note, contains one of these words, compared as the search does
+caption      weight, once, when a sentence in which a model described the picture contains one of these words (as above)
 from_source  weight when the item came from one of these sources
 place        weight when coordinates, established or claimed, lie in the box or near enough
 captured     weight when the capture date, established or claimed, lies in this span, its ends included
@@ -244,11 +245,22 @@ def _written(criterion: Mapping[str, Any], facts: Facts) -> Reason | None:
     for text in sorted(facts.texts, key=lambda one: one.machine):
         if where == ("notes" if text.machine else "pictures") or text.confidence < least:
             continue
-        plain = _plain(text.text)
-        if found := next((word for word in criterion["words"] if _plain(word) in plain), ""):
+        if found := _held_in(text.text, criterion["words"]):
             why = f"read in it: {found}" if text.machine else f"noted: {found}"
             return _line(criterion, why, machine=text.machine)
     return None
+
+
+def _caption(criterion: Mapping[str, Any], facts: Facts) -> Reason | None:
+    """The first word that a model's sentence contains. No note and no word in the picture counts here."""
+    found = next(filter(None, (_held_in(said, criterion["words"]) for said in facts.captions)), "")
+    return _line(criterion, f"a model's caption says: {found}" if found else "", machine=True)
+
+
+def _held_in(text: str, words: Iterable[str]) -> str:
+    """The first of these words that a text contains; empty where there is none."""
+    plain = _plain(text)
+    return next((word for word in words if _plain(word) in plain), "")
 
 
 def _from_source(criterion: Mapping[str, Any], facts: Facts) -> Reason | None:
@@ -330,6 +342,7 @@ _KINDS: dict[str, Callable[[Mapping[str, Any], Facts], Reason | None]] = {
     "tracked": _tracked,
     "tagged": _tagged,
     "written": _written,
+    "caption": _caption,
     "from_source": _from_source,
     "place": _place,
     "captured": _captured,

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from django.db import models
 
 from triage import results
-from triage.models import Analysis, Detection, ReadText, Tagged, Vector
+from triage.models import Analysis, Caption, Detection, ReadText, Tagged, Vector
 from triage.results import BoxOf, Found, Looked, Tag, Words
 
 TOGETHER = 500
@@ -18,11 +18,16 @@ def put(analysis: Analysis, looked: Looked) -> None:
 
 def put_all(pairs: Iterable[tuple[Analysis, Looked]]) -> None:
     """Insert what was found in each analysis, in the caller's transaction."""
-    rows: dict[type[models.Model], list[models.Model]] = {Detection: [], ReadText: [], Tagged: [], Vector: []}
+    kinds: tuple[type[models.Model], ...] = (Detection, ReadText, Tagged, Caption, Vector)
+    rows: dict[type[models.Model], list[models.Model]] = {kind: [] for kind in kinds}
     for analysis, looked in pairs:
         rows[Detection] += [Detection(analysis=analysis, label=f.label, **_placed(f)) for f in looked.found]
         rows[ReadText] += [ReadText(analysis=analysis, text=w.text, **_placed(w)) for w in looked.words]
         rows[Tagged] += [_tagged(analysis, tag) for tag in looked.tags]
+        rows[Caption] += [
+            Caption(analysis=analysis, at_ms=c.at_ms, text=c.text, confidence=c.score)
+            for c in looked.captions
+        ]
         rows[Vector] += [
             Vector(analysis=analysis, at_ms=v.at_ms, values=v.values, whole=v.whole) for v in looked.vectors
         ]
@@ -41,6 +46,7 @@ def of(analysis: Analysis) -> Looked:
         tuple(Tag(t.at_ms, t.label, t.confidence, t.until_ms) for t in analysis.tags.order_by("pk")),
         tuple(Words(w.at_ms, w.text, w.confidence, _box(w)) for w in analysis.words.order_by("pk")),
         tuple(results.Vector(v.at_ms, bytes(v.values), v.whole) for v in analysis.vectors.order_by("pk")),
+        tuple(results.Caption(c.at_ms, c.text, c.confidence) for c in analysis.captions.order_by("pk")),
     )
 
 

@@ -10,9 +10,21 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
 from archive.models import Case, Item
+from archive.views import suggestions
 from archive.views.suggestions import Box, Brief, Class, Full, Indicator, Model, Read, Reason
 from triage import indicators, phrases, queue, registry, standing, timeline, unusual, wording
-from triage.models import Analysis, CaseAnalysis, Detection, Question, ReadText, Seen, Shot, Standing, Tagged
+from triage.models import (
+    Analysis,
+    Caption,
+    CaseAnalysis,
+    Detection,
+    Question,
+    ReadText,
+    Seen,
+    Shot,
+    Standing,
+    Tagged,
+)
 from triage.timeline import Objects
 
 MOST_BOXES = 4000
@@ -55,7 +67,7 @@ class Offer:
         )
         timed = item.kind == Item.Kind.VIDEO
         words = _words(analyses.values())
-        read = _read(words, timed)
+        read, captions = _read(words, timed), _captions(analyses.values(), timed)
         lanes = timeline.lanes(found, list(analyses.values())) if timed else []
         looked = (a.looked_at_ms for a in analyses.values() if timed and a.task in BOXED)
         followed = timeline.objects({a.pk: item.pk for a in analyses.values()}).get(item.pk, {})
@@ -74,13 +86,14 @@ class Offer:
             ],
             read=read[:MOST_READ],
             read_more=max(0, len(read) - MOST_READ),
+            captions=captions,
             lanes=lanes[:MOST_LANES],
             models=_models([*analyses.values(), *([compared.by] if compared else [])]),
             indicators=told,
             no_indicator="" if told or not _asked(analyses.values()) else str(indicators.NOTHING_FOUND),
             reasons=reasons_of(row),
             shots_ms=sorted({*cuts, *(start for lane in lanes for start, _end in lane.spans)}),
-            state=_state(row, bool(analyses), bool(read)),
+            state=_state(row, bool(analyses), bool(read or captions)),
             notice=registry.notice(),
             looked_ms=sorted(set().union(*looked)),
             unusual=unusual_words(compared),
@@ -201,16 +214,36 @@ def _read(words: Iterable[ReadText], timed: bool) -> list[Read]:
     """Each text of an engine once, in the order of its first frame, with the highest confidence that it was read with."""
     found: dict[tuple[str, str], Read] = {}
     for row in words:
-        who = _("%(model)s, %(engine)s, version %(n)s") % {
-            "model": row.analysis.model,
-            "engine": row.analysis.parameters.get("library", row.analysis.analyser),
-            "n": row.analysis.version,
-        }
+        who = _who(row.analysis)
         known = found.get((who, row.text))
         at_s = known.at_s if known else row.at_ms / 1000 if timed else None
         most = max(float(row.confidence), known.confidence if known else 0.0)
         found[who, row.text] = Read(row.text, most, who, at_s)
     return list(found.values())
+
+
+def _who(analysis: Analysis) -> str:
+    """Model, what ran it, and the analyser's version."""
+    return _("%(model)s, %(engine)s, version %(n)s") % {
+        "model": analysis.model,
+        "engine": analysis.parameters.get("library", analysis.analyser),
+        "n": analysis.version,
+    }
+
+
+def _captions(analyses: Iterable[Analysis], timed: bool) -> list[suggestions.Caption]:
+    """Every model's sentences, in the order of their frames."""
+    rows = Caption.objects.filter(analysis__in=[one.pk for one in analyses]).select_related("analysis")
+    return [
+        suggestions.Caption(
+            row.text,
+            row.analysis.parameters["language"],
+            float(row.confidence),
+            _who(row.analysis),
+            row.at_ms / 1000 if timed else None,
+        )
+        for row in rows.order_by("analysis_id", "at_ms", "pk")
+    ]
 
 
 def _quoted(text: str) -> str:

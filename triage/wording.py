@@ -126,6 +126,10 @@ _SENTENCES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] =
     ),
     (re.compile(r"tagged (.+)"), lambda f: _("tagged %(word)s") % {"word": f[1]}),
     (re.compile(r"read in it: (.+)"), lambda f: _("read in it: %(word)s") % {"word": f[1]}),
+    (
+        re.compile(r"a model's caption says: (.+)"),
+        lambda f: _("a model's caption says: %(word)s") % {"word": f[1]},
+    ),
     (re.compile(r"noted: (.+)"), lambda f: _("noted: %(word)s") % {"word": f[1]}),
     (re.compile(r"source (\S+)"), lambda f: _("source %(code)s") % {"code": f[1]}),
     (

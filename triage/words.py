@@ -1,4 +1,4 @@
-"""What machines said about items, for the search by text: tags that are suggested now, and text read in pictures."""
+"""What machines said about items, for the search by text: suggested tags, text read in pictures, and captions."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -7,13 +7,14 @@ from uuid import UUID
 from archive import search
 from archive.models import Item, Words
 from triage import standing
-from triage.models import ReadText, Seen
+from triage.models import Caption, ReadText, Seen
 
 
 def offer() -> None:
     """Called once, when this floor's app is ready."""
     search.register(Words.Origin.SUGGESTED, suggested)
     search.register(Words.Origin.READ, read)
+    search.register(Words.Origin.CAPTION, captioned)
 
 
 def suggested(items: Collection[UUID]) -> search.Collected:
@@ -27,13 +28,22 @@ def suggested(items: Collection[UUID]) -> search.Collected:
 
 def read(items: Collection[UUID]) -> search.Collected:
     """What engines read in an item, each text once, in the order of its frames."""
+    return _said(ReadText, items)
+
+
+def captioned(items: Collection[UUID]) -> search.Collected:
+    """The sentences in which models describe an item, in the order of its frames."""
+    return _said(Caption, items)
+
+
+def _said(kind: type[ReadText] | type[Caption], items: Collection[UUID]) -> search.Collected:
     owner = {
         analysis.pk: item
         for item, analyses in standing.current_analyses(_held(items)).items()
         for analysis in analyses.values()
     }
     texts: search.Collected = defaultdict(list)
-    rows = ReadText.objects.filter(analysis__in=list(owner)).order_by("at_ms", "pk")
+    rows = kind.objects.filter(analysis__in=list(owner)).order_by("at_ms", "pk")
     for analysis, text in rows.values_list("analysis_id", "text"):
         texts[owner[analysis]].append(text)
     return texts

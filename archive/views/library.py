@@ -24,11 +24,17 @@ PAGE = 48
 COUNTED = 10_000
 ORDERS = ("newest", "oldest")
 # Whose words a text is looked for in
-ORIGINS = {"people": text.BY_PEOPLE, "file": text.BY_FILE, "machine": text.BY_MACHINE}
+ORIGINS = {
+    "people": text.BY_PEOPLE,
+    "file": text.BY_FILE,
+    "machine": text.BY_MACHINE,
+    "caption": text.BY_CAPTION,
+}
 ORIGIN_WORDS = {
     "people": gettext_lazy("tags, notes and findings by people"),
     "file": gettext_lazy("names and claims of the file"),
     "machine": gettext_lazy("tags and text that a machine suggests"),
+    "caption": gettext_lazy("machine captions"),
 }
 
 
@@ -215,7 +221,7 @@ def _origins(given: QueryDict, q: str) -> list[Facet]:
             None,
             _with(given, **{"in": None if name == on else name}),
             name == on,
-            name == "machine",
+            name in ("machine", "caption"),
         )
         for name, words in ORIGIN_WORDS.items()
     ]

@@ -47,6 +47,17 @@ class Read:
 
 
 @dataclass(frozen=True)
+class Caption:
+    """A sentence in which a model described the picture, in its own language (BCP 47), and when in a video, in seconds."""
+
+    text: str
+    language: str
+    confidence: float
+    by: str
+    at_s: float | None = None
+
+
+@dataclass(frozen=True)
 class Model:
     """Which model said so, and the SHA-256 of its weights (empty for one built into a library)."""
 
@@ -105,6 +116,7 @@ class Full:
     looked_ms: Sequence[int] = ()  # the moments of a video at which boxes were looked for
     read: Sequence[Read] = ()  # text in the picture, each once
     read_more: int = 0  # so many texts beyond those
+    captions: Sequence[Caption] = ()
     unusual: str = ""  # how unlike the rest of its case the item is
     similar_url: str = ""  # the screen with what looks like it
 

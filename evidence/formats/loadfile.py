@@ -137,6 +137,9 @@ def _text(one: Held) -> str:
         )
         lines.append(f"Suggested by {said(row['model'])}, not a finding: {seen}")
         lines += [f"  read: {said(found['text'])}" for found in row["result"] if "text" in found]
+        lines += [
+            f"  machine caption: {said(found['caption'])}" for found in row["result"] if "caption" in found
+        ]
     if len(lines) == 6:
         lines.append("Nothing is claimed about it, and nothing was established, decided or suggested.")
     return "\n".join(lines) + "\n"

@@ -1513,7 +1513,7 @@ class Check:
             for name in ("weights_sha256", "result_sha256"):
                 need(row[name] == event["payload"]["set"][name], "differs", where, event_of(at))
             found = hashlib.sha256(canonical(row["result"])).hexdigest()
-            withheld = row["result"] == WITHHELD and event["payload"]["set"]["task"] == "text"
+            withheld = row["result"] == WITHHELD and event["payload"]["set"]["task"] in ("text", "caption")
             need(withheld or found == row["result_sha256"], "differs", where, event_of(at))
         need(not waiting, "left-out", "data/detections.json")
         return Say("suggestions-found", (total,))

@@ -3,16 +3,19 @@
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
 import pytest
 from django.conf import settings
 
+from tests import captioning
 from triage import analysers, clips, indicator_model, plugins, registry, trained, trained_indicators
 from triage.analysers import (
     About,
     Analyser,
+    Caption,
     Detection,
     FrameBatch,
     Span,
@@ -56,6 +59,7 @@ def weights(tmp_path_factory):
         list(registry.pull(registry.models(), root=root))
     trained.register(random_classifier(root / "clips.safetensors"), root)
     random_indicator(root)
+    captioning.in_use(root)
     return root
 
 
@@ -133,19 +137,29 @@ def test_it_declares_what_it_is(name):
         "it names its weights, or the library that it comes inside"
     )
     trained_here = registry.trained_entry(classes=("fall", "other"), size=1, sha256="0" * 64, title="")
+    if cls.task is Task.CAPTION:
+        trained_here = replace(trained_here, classes=())
     analyser = cls(registry.models().get(cls.weights) or (trained_here if cls.weights else None))
     assert analyser.licence
     assert bool(analyser.width) == (cls.task is Task.EMBED), "an embedder says how long its vectors are"
     assert not cls.tower_languages or cls.task is Task.EMBED, "words have a place among vectors of pictures"
     assert len(set(analyser.classes)) == len(analyser.classes)
-    assert analyser.classes or cls.task in (Task.EMBED, Task.TEXT), "what it may say is known beforehand"
+    assert bool(analyser.classes) != (cls.task in (Task.EMBED, Task.TEXT, Task.CAPTION)), (
+        "what it may say is known beforehand, but for words"
+    )
     assert all(isinstance(v, str) for v in analyser.parameters.values()), (
         "an event holds no fractions: they are text"
     )
     assert cls.__doc__
 
 
-KINDS = {Task.DETECT: Detection, Task.FACE: Detection, Task.EMBED: Vector, Task.TEXT: Text}
+KINDS = {
+    Task.DETECT: Detection,
+    Task.FACE: Detection,
+    Task.EMBED: Vector,
+    Task.TEXT: Text,
+    Task.CAPTION: Caption,
+}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -165,9 +179,11 @@ def test_it_gives_one_list_for_each_frame_of_what_its_task_gives(name, opened):
             assert len(values) == analyser.width and numpy.linalg.norm(values) == pytest.approx(1, abs=0.002)
             continue
         assert 0.0 <= said.score <= 1.0 and type(said.score) is float
-        if not isinstance(said, Text):
+        if isinstance(said, Text | Caption):
+            assert said.text.strip() == said.text != ""
+        else:
             assert said.label in analyser.classes
-        if not isinstance(said, Tag):
+        if not isinstance(said, Tag | Caption):
             x, y, width, height = said.box
             assert width > 0 and height > 0 and -0.5 < x < 1 and -0.5 < y < 1
             assert x + width < 1.5 and y + height < 1.5
@@ -254,8 +270,6 @@ def test_the_same_weights_give_the_same_boxes_as_the_reference_runtime(weights, 
 @pytest.mark.weights
 def test_the_detections_are_the_same_whether_or_not_a_vector_is_read_beside_them(weights, opened):
     """Reading the hidden layer must not change how the network is compiled: it did, at a layer that is not 8-bit."""
-    from dataclasses import replace
-
     ours = opened("yolo")
     alone = type(ours)(replace(ours.entry, vector=None))
     alone.open(Runtime(weights))

@@ -13,11 +13,12 @@ from archive import access, custody, jobs
 from archive.custody import Actor
 from archive.models import Job
 from evidence import bundle
+from evidence.disclosure import DEFAULT
 from evidence.redaction import verbs
 from tests import cast
 from triage import stored
 from triage.models import Analysis
-from triage.results import Looked, Words
+from triage.results import Caption, Looked, Words
 
 BOX = {
     "id": "d1",
@@ -35,14 +36,19 @@ def work() -> None:
         jobs.run_waiting(name)
 
 
-PLATE = "KA 1234 BX"
+PLATE, SENTENCE = "KA 1234 BX", "a woman beside a car"
 
 
 def read(item) -> None:
-    """What a reader of text found in the picture, as the pipeline stores it."""
+    """What a reader of text found in the picture, and what a captioner wrote about it, as the pipeline stores it."""
     box = tuple(Decimal(n) for n in ("0.30000", "0.30000", "0.10000", "0.10000"))
-    looked = Looked("reader", (0,), words=(Words(0, PLATE, Decimal("0.9000"), box),))
-    facts = {"task": "text", "analyser": "reader", "version": 1, "model": "a reader", "recipe": "ab" * 32}
+    keep(item, "text", Looked("reader", (0,), words=(Words(0, PLATE, Decimal("0.9000"), box),)))
+    keep(item, "caption", Looked("writer", (0,), captions=(Caption(0, SENTENCE, Decimal("0.5000")),)))
+
+
+def keep(item, task: str, looked: Looked) -> None:
+    facts = {"task": task, "analyser": looked.analyser, "version": 1, "model": "a model"}
+    facts |= {"recipe": task.ljust(64, "0"), "parameters": {"language": "en"}}
     facts |= {"frames": 1, "looked_at_ms": [0], "found": looked.count, "result_sha256": looked.sha256}
     facts |= {"started_at": timezone.now(), "finished_at": timezone.now()}
     with transaction.atomic(durable=True):
@@ -76,7 +82,8 @@ def test_bundle_of_an_approved_redaction_verifies_and_says_who_approved(tmp_path
     verbs.approve(redaction=redaction, actor=second, statement="I looked at every part of it.")
     for files, words in (("both", "1 originals and 1 redacted"), ("redacted", "0 originals and 1 redacted")):
         out = tmp_path / files
-        made = bundle.export(case=case, out=out, actor=Actor.operator(), files=files)
+        groups = (*DEFAULT, "captions")
+        made = bundle.export(case=case, out=out, actor=Actor.operator(), files=files, disclosed=groups)
         command = [sys.executable, "-I", str(bundle.VERIFIER), str(out), "--key", made.key]
         ran = subprocess.run(command, capture_output=True, text=True)
         assert ran.returncode == 0, ran.stdout
@@ -84,4 +91,5 @@ def test_bundle_of_an_approved_redaction_verifies_and_says_who_approved(tmp_path
         said = b"".join(
             f.read_bytes() for f in out.rglob("*") if f.suffix in (".json", ".csv", ".txt", ".xml", ".jsonld")
         )
-        assert (PLATE.encode() in said) == (files == "both"), "what was covered must not be told in words"
+        for words in (PLATE, SENTENCE):
+            assert (words.encode() in said) == (files == "both"), "what was covered must not be told in words"

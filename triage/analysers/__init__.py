@@ -1,6 +1,7 @@
 """Analysers by name. One file and one line here adds one; tests/contracts/test_analysers.py runs on each."""
 
 from triage.analysers import (  # noqa: F401  each registers itself
+    caption,
     classify_imagenet,
     clip_activity,
     detect_opencv,
@@ -14,6 +15,7 @@ from triage.analysers import (  # noqa: F401  each registers itself
 from triage.analysers.base import (
     About,
     Analyser,
+    Caption,
     Detection,
     FrameBatch,
     Frames,
@@ -32,6 +34,7 @@ from triage.analysers.base import (
 __all__ = [
     "About",
     "Analyser",
+    "Caption",
     "Detection",
     "FrameBatch",
     "Frames",

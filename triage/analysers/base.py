@@ -25,6 +25,7 @@ class Task(StrEnum):
     CLIP = "clip"
     ANOMALY = "anomaly"
     INDICATOR = "indicator"
+    CAPTION = "caption"
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,14 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Caption:
+    """A sentence that describes a frame, in the language that the model writes. `score`: how sure it was of its words."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
 class Vector:
     """A direction that stands for a frame: little-endian 16-bit floats of length 1, as many as `width` says."""
 
@@ -129,7 +138,7 @@ class WordsRefused(ValueError):
     """A text tower makes nothing of these words: there are none that it knows, or more than it takes."""
 
 
-Result = Detection | Tag | Text | Vector
+Result = Detection | Tag | Text | Caption | Vector
 
 
 class Analyser:

@@ -230,12 +230,26 @@ def _yunet(runtime: Runtime, entry: ModelEntry, copy: Path) -> Loaded:
     return Square(), session
 
 
+def _captioner(runtime: Runtime, entry: ModelEntry, copy: Path) -> Loaded:
+    """An encoder and a decoder: a row for each token of the sentence, its number and its chance."""
+    from triage.runtimes import captioning
+
+    ready = captioning.opened(entry, copy, runtime.lanes)
+
+    def session() -> Run:
+        describe = ready()
+        return lambda pixels, _: Output(describe(pixels))
+
+    return Square(), session
+
+
 LOADERS: dict[str, Callable[[Runtime, ModelEntry, Path], Loaded]] = {
     "ultralytics-openvino": _yolo_openvino,
     "ultralytics-torch": _yolo_torch,
     "opencv-yunet": _yunet,
     "openvino": _pictures,
     "onnx": _pictures,
+    "onnx-captioner": _captioner,
     "tensorflow": _pictures,
     "tensorflow-lite": _pictures,
 }

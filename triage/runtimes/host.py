@@ -28,6 +28,7 @@ from triage import analysers, plugins, registry
 from triage.analysers.base import (
     About,
     Analyser,
+    Caption,
     FrameBatch,
     Frames,
     Result,
@@ -191,7 +192,8 @@ class Looked:
         self.at_ms: list[int] = []
         # By analyser: of every so many frames it looks at one. Doubled when an item has more than it takes.
         self.strides = [1] * len(chosen)
-        self.rows: dict[str, list[list[Any]]] = {"found": [], "tags": [], "spans": [], "words": []}
+        kinds = ("found", "tags", "spans", "words", "captions")
+        self.rows: dict[str, list[list[Any]]] = {name: [] for name in kinds}
         self.vectors: list[tuple[int, int, bytes]] = []
         self.truncated: set[int] = set()
         for analyser in self.at_work:
@@ -244,7 +246,7 @@ class Looked:
         """Which of the newest frames it looks at; where they are too many by now, what lies between is given up."""
         while takes.most and -(-len(self.at_ms) // self.strides[which]) > takes.most:
             stride = self.strides[which] = self.strides[which] * 2
-            for name in ("found", "tags", "words"):
+            for name in ("found", "tags", "words", "captions"):
                 self.rows[name] = [r for r in self.rows[name] if r[0] != which or r[1] % stride == 0]
             self.vectors = [r for r in self.vectors if r[0] != which or r[1] % stride == 0]
         return [i for i in range(len(self.at_ms) - first) if (first + i) % self.strides[which] == 0]
@@ -259,6 +261,8 @@ class Looked:
                 self.vectors.append((which, frame, result.values))
         elif isinstance(result, Tag):
             self._add("tags", [which, frame, analyser.classes.index(result.label), _units(result.score)])
+        elif isinstance(result, Caption):
+            self._add("captions", [which, frame, result.text[:MAX_TEXT], _units(result.score)])
         elif box := _box(result.box):
             if isinstance(result, Text):
                 self._add("words", [which, frame, result.text[:MAX_TEXT], _units(result.score), *box])

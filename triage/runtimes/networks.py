@@ -113,13 +113,17 @@ def fed(entry: ModelEntry, network: Any) -> Any:
     return steps.build()
 
 
-def compiled(network: Any, lanes: int) -> Any:
-    """Compiled for the processor, with a stream for each lane: that gets more pictures through the same cores."""
+def compiled(network: Any, lanes: int, *, exact: bool = False) -> Any:
+    """Compiled for the processor, with a stream for each lane: that gets more pictures through the same cores.
+
+    `exact`: in 32 bits even where the processor is faster in 16.
+    """
     import openvino
 
     options = {
         "NUM_STREAMS": lanes,
         "INFERENCE_NUM_THREADS": max(lanes, os.cpu_count() or 1),
+        **({"INFERENCE_PRECISION_HINT": "f32"} if exact else {}),
     }
     return openvino.Core().compile_model(network, "CPU", options)
 

@@ -33,9 +33,9 @@ from django.utils.translation import gettext_noop
 from archive.errors import AmparoError, ModelUnavailable, SandboxUnavailable
 from archive.media import clean, sandbox
 from triage import plugins, registry
-from triage.analysers.base import Analyser
+from triage.analysers.base import Analyser, Task
 from triage.analysers.base import Vector as Direction
-from triage.results import BoxOf, Found, Looked, Tag, Vector, Words
+from triage.results import BoxOf, Caption, Found, Looked, Tag, Vector, Words
 from triage.runtimes import wire
 from triage.runtimes.decode import Sampling
 
@@ -200,6 +200,11 @@ class ModelProcess:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it last said it holds; 0 before its first result."""
+        return self._run.memory if self._run else 0
 
     @property
     def versions(self) -> dict[str, str]:
@@ -520,7 +525,8 @@ def checked(
 ) -> tuple[Looked, ...]:
     """The result that a process sent, if it is one: numbers in their bounds. Raises ValueError and its like."""
     at_ms = untrusted["at_ms"]
-    rows = {name: untrusted.get(name, []) for name in ("found", "tags", "spans", "words", "vectors")}
+    kinds = ("found", "tags", "spans", "words", "captions", "vectors")
+    rows = {name: untrusted.get(name, []) for name in kinds}
     if not 0 < len(at_ms) <= MAX_FRAMES or any(len(some) > MAX_FOUND for some in rows.values()):
         raise ValueError("more frames or results than can be")
     if not all(_whole(ms, 1 << 40) for ms in at_ms) or any(
@@ -531,7 +537,7 @@ def checked(
     if not all(_whole(stride, MAX_FRAMES) and stride for stride in strides):
         raise ValueError("an analyser looked at no frame")
     truncated = untrusted.get("truncated", [])
-    parts = [Parts([], [], [], []) for _ in analysers]
+    parts = [Parts([], [], [], [], []) for _ in analysers]
     for row in rows["found"]:
         which, frame, label, *rest = _numbers(row, 8)
         name = analysers[which].classes[label]
@@ -547,12 +553,13 @@ def checked(
             Tag(start, analysers[which].classes[label], _score(score), end if end else None)
         )
     for which, frame, text, *rest in rows["words"]:
-        score, *place = _numbers(rest, 5)
-        if not isinstance(text, str):
-            raise ValueError("words are no text")
-        if said := clean.text(text, MAX_TEXT):
-            where = _numbers([which, frame], 2)
-            parts[where[0]].words.append(Words(at_ms[where[1]], said, _score(score), _box(place)))
+        who, where, score, *place = _numbers([which, frame, *rest], 7)
+        if said := _text(text, analysers[who], Task.TEXT):
+            parts[who].words.append(Words(at_ms[where], said, _score(score), _box(place)))
+    for which, frame, text, *rest in rows["captions"]:
+        who, where, score = _numbers([which, frame, *rest], 3)
+        if said := _text(text, analysers[who], Task.CAPTION):
+            parts[who].captions.append(Caption(at_ms[where], said, _score(score)))
     _vectors(rows["vectors"], untrusted_body, analysers, at_ms, kind, parts)
     return tuple(
         Looked(
@@ -563,6 +570,7 @@ def checked(
             tuple(sorted(part.tags, key=Tag.order)),
             tuple(sorted(part.words, key=Words.order)),
             tuple(part.vectors),
+            tuple(sorted(part.captions, key=Caption.order)),
         )
         for which, (analyser, stride, part) in enumerate(zip(analysers, strides, parts, strict=True))
     )
@@ -586,6 +594,14 @@ class Parts(NamedTuple):
     tags: list[Tag]
     words: list[Words]
     vectors: list[Vector]
+    captions: list[Caption]
+
+
+def _text(untrusted: Any, analyser: Analyser, task: Task) -> str:
+    """Plain text of an analyser whose task is to give such: bundles withhold it by that task."""
+    if not isinstance(untrusted, str) or analyser.task is not task:
+        raise ValueError("no text, or text of an analyser for something else")
+    return clean.text(untrusted, MAX_TEXT)
 
 
 def _numbers(row: Any, count: int) -> list[int]:

@@ -4,11 +4,13 @@ import hashlib
 import io
 import json
 import struct
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from archive.custody.canonical import canonical
 from archive.errors import Damaged, ModelUnavailable
 from tests import cast
 from triage import analysers, registry, results
@@ -142,6 +144,20 @@ class Tagger(Analyser):
     thresholds = {}
 
 
+class Describer(Analyser):
+    """Gives sentences."""
+
+    name, version, task, built_in = "describer", 1, Task.CAPTION, "nothing"
+    thresholds = {}
+
+
+class Reader(Analyser):
+    """Gives words."""
+
+    name, version, task, built_in = "reader", 1, Task.TEXT, "nothing"
+    thresholds = {}
+
+
 def halves(*numbers: float) -> bytes:
     return struct.pack(f"<{len(numbers)}e", *numbers)
 
@@ -173,6 +189,11 @@ def test_vectors_are_cut_to_their_width_and_a_video_gets_the_mean_of_its_frames(
         ({"spans": [[1, 50, 10, 0, 1]]}, b""),
         ({"words": [[1, 0, 5, 1, 0, 0, 1, 1]]}, b""),
         ({"words": [[1, 0, "a", 1, 0, 0, 0, 1]]}, b""),
+        ({"words": [[1, 0, "a", 1, 0, 0, 1, 1]]}, b""),
+        ({"captions": [[1, 0, "a", 1]]}, b""),
+        ({"captions": [[2, 0, 5, 1]]}, b""),
+        ({"captions": [[2, 0, "a", 10_001]]}, b""),
+        ({"captions": [[2, 1, "a", 1]]}, b""),
         ({"strides": [0, 1]}, b""),
         ({"strides": [1]}, b""),
     ],
@@ -180,14 +201,18 @@ def test_vectors_are_cut_to_their_width_and_a_video_gets_the_mean_of_its_frames(
 )
 def test_vectors_tags_and_words_that_cannot_be_are_refused(said, body):
     with pytest.raises((ValueError, IndexError)):
-        checked({"at_ms": [0], **said}, body, [Embedder(), Tagger()], "image")
+        checked({"at_ms": [0], **said}, body, [Embedder(), Tagger(), Describer()], "image")
 
 
 def test_words_are_plain_text_and_a_span_has_its_end():
-    said = {"at_ms": [0], "words": [[0, 0, "a\x00\u202eb", 1, 0, 0, 1, 1]], "spans": [[0, 10, 90, 1, 5000]]}
-    (looked,) = checked(said, b"", [Tagger()], "video")
-    assert "\x00" not in looked.words[0].text
-    assert [(t.at_ms, t.until_ms, t.label) for t in looked.tags] == [(10, 90, "smoke")]
+    said = {"at_ms": [0], "words": [[0, 0, "a\x00\u202eb", 1, 0, 0, 1, 1]], "spans": [[1, 10, 90, 1, 5000]]}
+    said["captions"] = [[2, 0, "a\x00 \u202edog", 6100], [2, 0, " ", 1]]
+    read, tagged, described = checked(said, b"", [Reader(), Tagger(), Describer()], "video")
+    assert "\x00" not in read.words[0].text
+    assert [(t.at_ms, t.until_ms, t.label) for t in tagged.tags] == [(10, 90, "smoke")]
+    ((one,),) = (described.captions,)
+    assert "\x00" not in one.text and "dog" in one.text and one.score == Decimal("0.61")
+    assert described.canonical == canonical([{"at_ms": 0, "caption": one.text, "score": "0.6100"}])
 
 
 def test_the_hash_of_detections_alone_is_as_it_was():

@@ -1,4 +1,6 @@
-"""manage.py models list | pull [NAME...] | verify [NAME...] | register FILE | promote NAME | retire NAME"""
+"""manage.py models list | pull [NAME...] | verify [NAME...] | register FILE | register-captioner FOLDER --name NAME ... |
+promote NAME | retire NAME
+"""
 
 import sys
 from argparse import ArgumentParser
@@ -15,6 +17,7 @@ from archive.custody import Actor
 from archive.errors import ModelUnavailable
 from archive.management.base import Command as Base
 from triage import plugins, registry, trained, trained_indicators
+from triage.management import captioning
 from triage.registry import Report
 
 LATER = "What came in before was not looked at with these. To do that now: manage.py triage again"
@@ -41,8 +44,23 @@ class Command(Base):
         register = commands.add_parser("register", help="let a clip classifier run that was trained here")
         register.add_argument("file", type=Path, metavar="FILE", help="as triage train-clips wrote it")
 
+        captioner = commands.add_parser(
+            "register-captioner",
+            help="pin a mirrored captioner by its hashes, as a candidate (docs/triage.md, Captions)",
+        )
+        captioner.add_argument(
+            "folder", type=Path, metavar="FOLDER", help="with its networks, tokenizer and settings"
+        )
+        for option, words in (
+            ("--name", "what it is called here: small letters, digits, hyphens"),
+            ("--language", "the language that it writes, such as en"),
+            ("--licence", "of its weights, as their publisher states it"),
+            ("--source", "where they come from: an address, with the revision"),
+        ):
+            captioner.add_argument(option, required=True, help=words)
+
         for name, words in (
-            ("promote", "let an indicator run that was trained here (triage train-indicator)"),
+            ("promote", "let an indicator that was trained here, or a captioner that was registered, run"),
             ("retire", "let it run no longer"),
         ):
             commands.add_parser(name, help=words).add_argument(
@@ -57,6 +75,14 @@ class Command(Base):
             _record(report)
             self._tell_all([report], bad=())
             self.stdout.write(LATER)
+        elif act == "register-captioner":
+            said = {key: options[key] for key in ("folder", "name", "language", "licence", "source")}
+            report = Report(captioning.register(**said, root=registry.folder()), "registered as a candidate")
+            _record(report)
+            self._tell_all([report], bad=())
+            self.stdout.write(
+                f"It runs once a person promotes it: manage.py models promote {report.model.name}"
+            )
         elif act in ("promote", "retire"):
             self._stage(options["name"], registry.IN_USE if act == "promote" else registry.CANDIDATE)
         elif act == "pull":
@@ -92,7 +118,12 @@ class Command(Base):
 
     def _stage(self, name: str, stage: str) -> None:
         """A person's decision, with what was measured, is part of the archive's history."""
-        entry = trained_indicators.stage(name, stage, registry.folder())
+        root = registry.folder()
+        known = registry.trained(root).get(name)
+        if known and known.family == registry.CAPTIONER:
+            entry = captioning.stage(known, stage, root)
+        else:
+            entry = trained_indicators.stage(name, stage, root)
         with transaction.atomic(durable=True):
             custody.record(
                 "system:main",
