@@ -3,7 +3,9 @@
 import base64
 import copy
 import datetime
+import io
 import json
+import struct
 import subprocess
 import sys
 import zipfile
@@ -656,6 +658,63 @@ def test_zip_with_a_file_of_two_names_or_a_folder_with_content(bundle, tmp_path)
         with zipfile.ZipFile(file, "a") as z:
             z.writestr(odd, b"content")
         assert_bad(file, "in a way that bundles do not use")
+
+
+def _two_lists(raw, first, end):
+    """Records of zip64 that name all files, before an old record that names all but the first."""
+    count, size, start = struct.unpack("<HLL", raw[end + 10 : end + 20])
+    less = 46 + sum(struct.unpack("<3H", raw[start + 28 : start + 34]))
+    wide = struct.pack("<4sQHHLL4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, start)
+    wide += struct.pack("<4sLQL", b"PK\6\7", 0, end, 1)
+    old = struct.pack("<4s4HLLH", b"PK\5\6", 0, 0, count - 1, count - 1, size - less, start + less, 0)
+    return raw[:end] + wide + old
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _two_lists,
+        lambda raw, first, end: raw[: end + 8] + b"\1\0\1\0" + raw[end + 12 :],  # one file, says the end
+        lambda raw, first, end: raw[: first + 8] + b"\x08\0" + raw[first + 10 :],  # another packing
+        lambda raw, first, end: raw[: first + 18] + b"\1\0\0\0\1\0\0\0" + raw[first + 26 :],  # another size
+        lambda raw, first, end: raw[: first + 14] + bytes(4) + raw[first + 18 :],  # another checksum
+        lambda raw, first, end: b"PK\3\4" + raw,
+    ],
+    ids="two-lists count packing size checksum before".split(),
+)
+def test_zip_in_which_two_programs_see_different_files(bundle, tmp_path, change):
+    """Some go by the list at the end, some by its older or newer form, some by the header before each file."""
+    file = zipped(bundle, tmp_path / "b.zip")
+    with zipfile.ZipFile(file) as z:
+        first = z.getinfo("bag/README.txt").header_offset
+    raw = file.read_bytes()
+    file.write_bytes(change(raw, first, raw.rindex(b"PK\5\6")))
+    assert_bad(file, "the zip holds" if change is _two_lists else "BAD")
+
+
+def test_zip_of_a_program_that_writes_as_it_reads_is_good(bundle, tmp_path):
+    class Pipe(io.RawIOBase):
+        def write(self, content):
+            return file.write(content)
+
+        def writable(self):
+            return True
+
+    with (tmp_path / "b.zip").open("wb") as file, zipfile.ZipFile(Pipe(), "w", zipfile.ZIP_DEFLATED) as z:
+        for path in sorted(bundle.rglob("*")):
+            if path.is_file():
+                with z.open(f"bag/{path.relative_to(bundle)}", "w", force_zip64=True) as out:
+                    out.write(path.read_bytes())
+    assert check(tmp_path / "b.zip")[0] == 0
+
+
+def test_bundle_with_a_list_that_other_readers_of_json_refuse(bundle, forge):
+    name = "data/decisions.json"
+    put(bundle, name, (bundle / name).read_bytes().replace(b"}\n]", b"},\n]"))
+    forge.seal(bundle)
+    forge.seal(bundle)
+    forge.sign(bundle)
+    assert_bad(bundle, f"{name} has not the form")
 
 
 def test_zip_bomb_is_named_and_not_unpacked(bundle, tmp_path):
