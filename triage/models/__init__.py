@@ -12,6 +12,7 @@ from triage.models.order import (
     Ordering,
     PictureLook,
     Ranking,
+    SmallPicture,
     Standing,
 )
 from triage.models.questions import Answer, Question
@@ -50,6 +51,7 @@ __all__ = [
     "SecondReading",
     "SecondShare",
     "Seen",
+    "SmallPicture",
     "Shot",
     "Standing",
     "Subscription",

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from archive.models import Blob, Case, Item, User
+from archive.models import Blob, Case, Item, Rendition, User
 from archive.models.base import Custodial
 from triage.models.questions import Question
 from triage.models.sampling import OfQuestion
@@ -222,6 +222,19 @@ class PictureLook(models.Model):
     example = models.OneToOneField(Example, on_delete=models.CASCADE, related_name="look")
     at = models.DateTimeField()
     trouble = models.CharField(max_length=400, blank=True)
+
+
+class SmallPicture(models.Model):
+    """An example's picture, made small in the sandbox: a veil for whoever sees the case, a thumbnail for who asks for such."""
+
+    example = models.ForeignKey(Example, on_delete=models.CASCADE, related_name="small")
+    kind = models.CharField(max_length=20, choices=Rendition.Kind)
+    blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["example", "kind"], name="small_picture_once_per_kind")
+        ]
 
 
 class Column(models.Model):

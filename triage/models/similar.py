@@ -4,7 +4,7 @@ import uuid
 
 from django.db import models
 
-from archive.models import Case, Item
+from archive.models import Case, Item, User
 
 
 class Part(models.Model):
@@ -50,14 +50,15 @@ class PartVector(models.Model):
 
 
 class Phrase(models.Model):
-    """Words for which pictures of a case are looked for, in a language (BCP 47). It tells nothing about who asked."""
+    """Words for which pictures of a case are looked for, in a language (BCP 47), and who asked for them last."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     case = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="phrases")
     words = models.CharField(max_length=300)
     language = models.CharField(max_length=35)
-    # When it was asked for last
+    # When it was asked for last, and by whom (not known of words that an earlier release kept)
     asked_at = models.DateTimeField()
+    by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
     # Why no model can read it; empty while it waits and once it has a vector
     trouble = models.CharField(max_length=400, blank=True)
 
