@@ -1,25 +1,30 @@
 """Steps 1 and 2 over events in their order: what each says, and that it continues the chain of its subject.
 
-Quick where all is well: the columns beside an event, and what stands before it in its chain, say what its bytes must be
-all around its actor and its payload, in the one way that the canonical form allows. So these bytes are compared as they
-are, and only actor and payload have to be read. An event for which that fails is read as a whole, and compared field by
-field; and where that fails too, it is asked what exactly is wrong.
+Quick where all is well: most events have the same shape as one before them, that is, the same keys in the same places,
+and differ in their strings and numbers alone. The shape of an event that was read as a whole, and found good, is kept
+as a pattern; what fits it is canonical and in the form of version 1 as well, and what it says of its number, the hash
+before, subject, time and type is compared with the columns and the chain. An event that fits no shape, or says
+anything else, is read as a whole and compared field by field; and where that fails too, it is asked what exactly is
+wrong.
 """
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from archive.custody.canonical import MAX_EVENT_BYTES, ZERO_HASH, canonical, canonical_document
+from archive.custody.canonical import MAX_EVENT_BYTES, ZERO_HASH, canonical_document
 from archive.custody.verify.reader import MANY, Reader, Row
 from archive.custody.verify.report import Found
 from archive.custody.verify.times import are_times, as_event, of_columns
 
 _leaf = hashlib.sha256(b"\x00").copy  # begun once: making a new one takes as long as hashing
 _FIELDS = frozenset("version subject number previous type time actor reason software payload".split())
-_ACTOR = '{"actor":'
-_ACTORS = 1_000  # beginnings of events that are remembered
-_LIMIT = 2**53
+_SHAPES, _OF_A_TYPE = 200, 8  # how many are kept: of all events, of one type
+_CONTENT = '[^"]*+'  # of a string, in plain text: there are no escapes in it, and none that it would need
+_SHAPED = 2_048  # bytes of an event whose shape is worth keeping
 NOTED = frozenset(  # others need what these say
     ("item.stored", "system.map_root")
     + tuple(f"system.checkpoint_{what}" for what in ("signed", "witnessed", "timestamped"))
@@ -36,53 +41,46 @@ class Checker:
             tuple[tuple, str | None]
         ] = []  # first events of a subject here, and what they name as before
         self.noted: list[list[Any]] = []  # type, position, hash, place, payload
+        self.columns: tuple[tuple, ...] = ()  # of the events taken last, as are their times
         self.times: list[str] = []
-        self.actors: set[str] = set()  # beginnings of events, up to their actor, that are canonical
-        self.between = ""  # what stands between the hash of the event before and the subject, in most events
+        self.shapes: dict[str, list[Callable[[str], re.Match[str] | None]]] = defaultdict(list)  # by type
+        self.kept = 0  # shapes
 
     def take(self, rows: Sequence[tuple]) -> list[str]:
         """Check events. Returns their hashes, made from their bytes."""
-        rows, hashes, tips = typed(rows), list[str](), self.tips
-        times, moments = of_columns([row[5] for row in rows])
-        quick = moments and _are_plain(rows)
-        whole = False
-        for row, time in zip(rows, times, strict=True):
-            _, _, subject, number, kind, _, body, stored = row
-            leaf = _leaf()
-            leaf.update(body)
-            digest = leaf.hexdigest()
-            hashes.append(digest)
+        rows = typed(rows)
+        self.columns = tuple(zip(*rows, strict=True)) or ((),) * 8
+        _, _, subjects, numbers, kinds, moments, bodies, stored = self.columns
+        hashes = leaf_hashes(bodies)
+        times, sound = of_columns(moments)
+        texts = plain_texts(bodies) if sound else [""] * len(rows)
+        tips, shapes, whole = self.tips, self.shapes, False
+        events = zip(texts, hashes, stored, subjects, numbers, times, kinds, strict=True)
+        for at, (text, digest, kept, subject, number, time, kind) in enumerate(events):
+            match = None
+            for fits in shapes.get(kind, ()):
+                if match := fits(text):
+                    break
             last = tips.get(subject)
-            try:
-                text = str(body, "ascii")
-                end = f'{self.between}{subject}","time":"{time}","type":"{kind}","version":1}}'
-                if last is None:
-                    previous = text[-len(end) - 64 : -len(end)]
-                    follows = previous.isalnum()
-                else:
-                    before, previous = last
-                    follows = number == before + 1
-                begin, end = f',"number":{number},"payload":', f',"previous":"{previous}{end}'
-                begins = text.find(begin)
-                payload = canonical_document(body[begins + len(begin) : -len(end)])
-                if not (
-                    quick
-                    and follows
-                    and digest == stored
-                    and text.endswith(end)
-                    and begins > 0
-                    and (text[:begins] in self.actors or self._is_actor(text[:begins]))
-                    and type(payload) is dict
-                    and ("set" not in payload or type(payload["set"]) is dict)
-                ):
-                    raise ValueError
-            except (ValueError, RecursionError):
+            if match:
+                said_number, previous, said_subject, said_time, said_kind = match.groups()
+            if (
+                match
+                and digest == kept
+                and said_number == str(number)
+                and said_subject == subject
+                and said_time == time
+                and said_kind == kind
+                and (last is None or (number == last[0] + 1 and previous == last[1]))
+            ):
+                payload = canonical_document(bodies[at])["payload"] if kind in NOTED else None
+            else:
                 whole = True
-                times[len(hashes) - 1], previous, payload = self._read(row, digest)
+                times[at], previous, payload = self._read(rows[at], digest, text)
             if last is None:
-                self.firsts.append((row, previous))
-            if kind in NOTED and payload is not None:
-                self.noted.append([kind, row[0], digest, Row(*row).place, payload])
+                self.firsts.append((rows[at], previous))
+            if payload is not None and kind in NOTED:
+                self.noted.append([kind, rows[at][0], digest, Row(*rows[at]).place, payload])
             tips[subject] = (number, digest)
         if whole and not are_times(times):
             for at, row in enumerate(rows):
@@ -93,16 +91,7 @@ class Checker:
         self.found.figures["events"] += len(hashes)
         return hashes
 
-    def _is_actor(self, begin: str) -> bool:
-        """Whether an event may begin so. Raises ValueError when its actor is not canonical."""
-        if not begin.startswith(_ACTOR):
-            return False
-        canonical_document(begin[len(_ACTOR) :].encode())
-        if len(self.actors) < _ACTORS:
-            self.actors.add(begin)
-        return True
-
-    def _read(self, row: tuple, digest: str) -> tuple[str, Any, Any]:
+    def _read(self, row: tuple, digest: str, text: str) -> tuple[str, Any, Any]:
         """Compare an event field by field. Returns its time, what it names as before, and its payload, as far as it has any."""
         _, _, subject, number, kind, at, body, stored = row
         if len(body) > MAX_EVENT_BYTES:
@@ -120,9 +109,8 @@ class Checker:
                 and _in_form(event)
                 and (last is None or (number == last[0] + 1 and previous == last[1]))
             ):
-                if event["reason"] == "":
-                    software = canonical(event["software"]).decode()
-                    self.between = f'","reason":"","software":{software},"subject":"'
+                if text and len(text) <= _SHAPED:
+                    self._learn(event, kind)
             else:
                 self._name(Row(*row), event, digest)
             return time, previous, payload
@@ -130,17 +118,22 @@ class Checker:
             self._name(Row(*row), None, digest)
             return "", None, None
 
+    def _learn(self, event: dict[str, Any], kind: str) -> None:
+        """Keep the shape of an event that is good, and plain text."""
+        if self.kept < _SHAPES and len(self.shapes[kind]) < _OF_A_TYPE:
+            with contextlib.suppress(RecursionError):  # an event that deep is read as a whole each time
+                self.shapes[kind].append(shape(event).fullmatch)
+                self.kept += 1
+
     def skim(self, rows: Sequence[tuple]) -> list[str]:
         """Only hash events, and see which are the first of their subjects here."""
-        hashes = []
-        for row in typed(rows):
-            leaf = _leaf()
-            leaf.update(row[6])
-            hashes.append(leaf.hexdigest())
+        rows = typed(rows)
+        self.columns = tuple(zip(*rows, strict=True)) or ((),) * 8
+        for row in rows:
             if row[2] not in self.tips:
                 self.tips[row[2]] = (0, "")
                 self.firsts.append((row, None))
-        return hashes
+        return leaf_hashes(self.columns[6])
 
     def _name(self, row: Row, event: Any, digest: str) -> None:
         """What is wrong with an event that is not as it should be; nothing where only its spelling was unusual."""
@@ -210,22 +203,70 @@ def typed(rows: Sequence[tuple]) -> Sequence[tuple]:
     return [_mended(row) for row in rows]
 
 
-def _are_plain(rows: Sequence[tuple]) -> bool:
-    """Whether JSON says the subjects, numbers and types of these rows as they are, and no event is too long."""
-    try:
-        text = "".join([row[2] for row in rows]) + "".join({row[4] for row in rows})
-        numbers = [row[3] for row in rows]
-    except TypeError:
-        return False
-    return (
-        bool(rows)
-        and -_LIMIT < min(numbers) <= max(numbers) < _LIMIT
-        and max([len(row[6]) for row in rows]) <= MAX_EVENT_BYTES
-        and text.isascii()
-        and text.isprintable()
-        and '"' not in text
-        and "\\" not in text
-    )
+def leaf_hashes(bodies: Sequence[bytes]) -> list[str]:
+    """SHA-256(0x00 || event) of each."""
+    hashes = []
+    for body in bodies:
+        leaf = _leaf()
+        leaf.update(body)
+        hashes.append(leaf.hexdigest())
+    return hashes
+
+
+def shape(event: dict[str, Any]) -> re.Pattern[str]:
+    """A pattern for plain text (see `plain_texts`) that fits canonical events with the keys of this one alone.
+
+    Groups: number, hash before, subject, time, type. The event is in the form of version 1, with ASCII keys that need
+    no escapes.
+    """
+    payload = {name: _value(value) for name, value in event["payload"].items()}
+    if "set" in payload:
+        payload["set"] = _fields(event["payload"]["set"])
+    parts = {name: _value(value) for name, value in event.items()}
+    parts |= {name: f'"({_CONTENT})"' for name in ("previous", "subject", "time", "type")}
+    parts |= {"number": "([1-9][0-9]{0,14}+)", "payload": _object(payload), "version": "1"}
+    return re.compile(_object(parts))
+
+
+def _object(parts: dict[str, str]) -> str:
+    return r"\{" + ",".join(f'"{re.escape(name)}":{parts[name]}' for name in sorted(parts)) + r"\}"
+
+
+def _fields(document: dict[str, Any]) -> str:
+    return _object({name: _value(value) for name, value in document.items()})
+
+
+def _value(value: Any) -> str:
+    """Strings and integers of the same kind fit, and a commitment in the place of an empty string; all else is as it is."""
+    if value == "" or (isinstance(value, dict) and value.keys() == {"commitment"}):
+        return rf'(?:"{_CONTENT}"|\{{"commitment":"{_CONTENT}"\}})'  # what is private is the one or the other
+    if isinstance(value, str):
+        return f'"{_CONTENT}"'
+    if isinstance(value, dict):
+        return _fields(value)
+    if isinstance(value, list):
+        return r"\[" + ",".join(map(_value, value)) + r"\]"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return "(?:-?[1-9][0-9]{0,14}+|0)"  # within 2^53
+
+
+def plain_texts(bodies: Sequence[bytes]) -> list[str]:
+    """Events as text, where that is printable ASCII without a backslash, and so what JSON says; others as empty ones."""
+    import numpy as np
+
+    joined, lengths = b"".join(bodies), list(map(len, bodies))
+    codes = np.frombuffer(joined, np.uint8)
+    texts = [str(body, "latin-1") for body in bodies]
+    odd: set[int] = set()
+    if not (joined.isascii() and b"\\" not in joined and codes.min(initial=32) >= 32):
+        bytes_ = np.flatnonzero((codes < 32) | (codes > 127) | (codes == ord("\\")))
+        odd = set(np.searchsorted(np.cumsum(lengths), bytes_, side="right").tolist())
+    if max(lengths, default=0) > MAX_EVENT_BYTES:
+        odd |= {at for at, length in enumerate(lengths) if length > MAX_EVENT_BYTES}
+    for at in odd:
+        texts[at] = ""
+    return texts
 
 
 def _mended(row: tuple) -> tuple:

@@ -2,7 +2,6 @@
 
 import hashlib
 import marshal
-from array import array
 from operator import itemgetter
 from typing import Any
 
@@ -45,7 +44,7 @@ def check_range(
         rows = _rows(reader, low, high)
         hashes = checker.skim(rows) if mark else checker.take(rows)
         times.take(checker.times, rows)
-        read.update(_columns(rows, hashes))
+        read.update(_beside(checker.columns, hashes))
         if len(rows) != high - low or rows[0][0] != low or rows[-1][0] != high - 1:
             hashes = _with_gaps(checker.found, rows, hashes, low, high)
         raw = bytes.fromhex("".join(hashes))
@@ -77,18 +76,9 @@ def check_range(
     }
 
 
-def _columns(rows: list[tuple], hashes: list[str]) -> bytes:
+def _beside(columns: tuple[tuple, ...], hashes: list[str]) -> bytes:
     """All that stands in columns beside events whose hashes these are, as bytes that say it in one way only."""
-    columns = list(zip(*rows, strict=True))
-    try:
-        timed = type(columns[5][0]) is int
-        numbers = [array("q", columns[i]).tobytes() for i in ((0, 1, 3, 5) if timed else (0, 1, 3))]
-        texts = ["\0".join(columns[i]) for i in ((2, 4) if timed else (2, 4, 5))]
-        if columns[7] == tuple(hashes) and all(t.count("\0") == len(rows) - 1 for t in texts):
-            return b"".join([*numbers, *(f"{len(text)}\0{text}".encode() for text in texts)])
-    except (TypeError, ValueError, OverflowError, IndexError):
-        pass  # no rows, or columns of the wrong type
-    return marshal.dumps(rows, 2)
+    return marshal.dumps((columns[:6], columns[7:] == (tuple(hashes),) or columns[7:]), 2)
 
 
 def _rows(reader: Reader, low: int, high: int) -> list[tuple]:

@@ -48,11 +48,18 @@ class Times:
             self._outside(times, rows)
 
     def _backwards(self, times: list[str], rows: list[tuple]) -> None:
-        newest = self.newest
-        for time, row in zip(times, rows, strict=True):
-            if time and newest and time < earlier(newest, self.tolerance_s):
-                self.found.add("clock ran backwards", Row(*row).place, backwards(time, newest))
-            newest = max(newest, time)
+        import numpy as np
+
+        there = [at for at, time in enumerate(times) if time]
+        moments = np.array([times[at] for at in there], "S26").astype("M8[us]")  # without the Z
+        newest = np.maximum.accumulate(moments)
+        if self.newest:
+            newest = np.maximum(newest, np.datetime64(self.newest[:26]))
+        for late in np.flatnonzero(newest - moments > np.timedelta64(self.tolerance_s, "s")).tolist():
+            at = there[late]
+            self.found.add(
+                "clock ran backwards", Row(*rows[at]).place, backwards(times[at], f"{newest[late]}Z")
+            )
 
     def _outside(self, times: list[str], rows: list[tuple]) -> None:
         at = 0
@@ -104,7 +111,7 @@ def are_times(times: list[str]) -> bool:
 
 def of_columns(stored: Sequence[Any]) -> tuple[list[str], bool]:
     """Stored times as events write them, and whether all of them are moments."""
-    if {type(at) for at in stored} == {int}:
+    if set(map(type, stored)) == {int}:
         import numpy as np
 
         moments = np.datetime64("2000-01-01") + np.array(stored, dtype="m8[us]")

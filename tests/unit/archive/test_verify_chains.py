@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from archive.custody import Actor
-from archive.custody.canonical import ZERO_HASH, canonical_document, event_hash
+from archive.custody.canonical import ZERO_HASH, canonical, canonical_document, event_hash
 from archive.custody.log import Private, compose
-from archive.custody.verify.chains import Checker
+from archive.custody.verify.chains import Checker, plain_texts
+from archive.custody.verify.report import Found
+from archive.custody.verify.times import Times
 
 MOMENT = datetime(2026, 11, 21, 9, 0, 0, 123456, tzinfo=UTC)
 COLUMNS = "2026-11-21 09:00:00.123456"
@@ -19,16 +21,16 @@ class Quick(Checker):
 
     whole = 0
 
-    def _read(self, row, digest):
+    def _read(self, row, digest, text):
         self.whole += 1
-        return super()._read(row, digest)
+        return super()._read(row, digest, text)
 
 
 class Slow(Checker):
     """Reads every event as a whole."""
 
-    def _is_actor(self, begin):
-        return False
+    def _learn(self, event, kind):
+        pass
 
 
 def chain(**different):
@@ -63,7 +65,92 @@ def test_an_event_like_those_before_it_is_not_read_as_a_whole():
     assert (checker.whole, checker.found.faults) == (1, {})
 
 
-@pytest.mark.parametrize("put", [b"", b'"', b"0", b" ", b"\xc3"])
+def test_only_what_is_not_plain_is_read_as_a_whole():
+    odd = ["é".encode(), b"\\", b"\n", b"x" * 65_536]
+    for at, body in enumerate(odd):
+        bodies, texts = [b"one", b"", b"three"], ["one", "", "three"]
+        bodies.insert(at % 4, body)
+        texts.insert(at % 4, "")
+        assert plain_texts(bodies) == texts
+    rows = chain() + [(3, 4, "item:y", *chain(payload={"name": "é"})[2][3:])]
+    checker = Quick(None)
+    checker.take(chain())
+    checker.tips.clear()
+    checker.whole = 0
+    checker.take(rows)
+    assert checker.whole == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "other", "fits"),
+    [
+        ("", {"commitment": "ab"}, True),
+        ({"commitment": "ab"}, "", True),
+        ("a", {"commitment": "ab"}, False),
+        (1, -(2**53) + 1, False),
+        (1, -(10**15) + 1, True),
+        (0, 10**15, False),
+        (None, True, False),
+        (True, 1, False),
+        ([1, "a"], [2, "b"], True),
+        ([1], [1, 1], False),
+        ({"a": 1}, {"b": 1}, False),
+        ({}, [], False),
+    ],
+)
+def test_an_event_of_the_shape_of_another_is_not_read_as_a_whole(value, other, fits):
+    checker = Quick(None)
+    checker.take(chain(payload={"it": value})[2:])
+    checker.tips.clear()
+    checker.take(chain(payload={"it": other})[2:])
+    assert (checker.whole, checker.found.faults) == (1 if fits else 2, {})
+
+
+@pytest.mark.parametrize("payload", [{"commitment": "a"}, {"set": {"commitment": "a"}}])
+def test_what_must_be_an_object_is_named_where_it_is_a_text(payload):
+    checker = Quick(None)
+    checker.take(chain(payload=payload)[2:])
+    checker.tips.clear()
+    text = canonical(payload)
+    for other in (b'"a"', b'{"set":"a"}'):
+        row = chain(payload=payload)[2]
+        checker.take([altered(row, row[6].replace(text, other))])
+        checker.tips.clear()
+    assert (checker.whole, checker.found.told()["faults"]["altered event"][2]) == (3, 2)
+
+
+def test_an_event_of_great_depth_is_read_as_a_whole():
+    _, before, last = chain()
+    row = altered(last, last[6].replace(b'"size":7', b'"size":' + b"[" * 600 + b"]" * 600))
+    checker = Quick(None)
+    for _ in range(2):
+        checker.take([row])
+        checker.tips.clear()
+    assert [previous for _, previous in checker.firsts] == [before[7]] * 2
+    assert (checker.whole, checker.kept, checker.found.faults) == (2, 0, {})
+
+
+def test_a_clock_that_ran_backwards_is_seen_beyond_the_tolerance_alone():
+    found = Found()
+    times, row = Times(found, [], 900), (7, 1, "item:x", 1, "item.fixity_checked", COLUMNS, b"", "")
+    moments = [
+        "2026-11-21T09:00:00.000000Z",
+        "",
+        "2026-11-21T08:45:00.000000Z",
+        "2026-11-21T08:44:59.999999Z",
+    ]
+    times.take(moments[:1], [row])
+    times.take(moments[1:], [row] * 3)
+    assert found.faults == {
+        "clock ran backwards": [
+            "event 1 of item:x (position 7)",
+            "it says 2026-11-21T08:44:59.999999Z, and an event before it says 2026-11-21T09:00:00.000000Z",
+            1,
+        ]
+    }
+
+
+@pytest.mark.parametrize("put", [b"", b'"', b"0", b" ", b"\xc3", b"\\", b"\n", b"-"])
 def test_both_ways_find_the_same_in_changed_bytes(put):
     rows = chain()
     body = rows[2][6]
@@ -79,6 +166,9 @@ def test_both_ways_find_the_same_in_changed_bytes(put):
         (b'"size":7', b'"size":7.0'),
         (b'"size":7', b'"size":1e3'),
         (b'"size":7', b'"size":9007199254740993'),
+        (b'"size":7', b'"size":07'),
+        (b'"size":7', b'"size":-0'),
+        (b'"size":7', b'"size":99999999999999999'),
         (b'"size":7', b'"size":7,"size":7'),
         (b'"size":7', b'"size":7,"a":1'),
         (b'"size":7', b'"size":7 '),
@@ -89,6 +179,8 @@ def test_both_ways_find_the_same_in_changed_bytes(put):
         (b'"kind":"system"', b'"kind":"system","kind":"system"'),
         (b'"kind":"system"', b'"kind": "system"'),
         (b'"version":1', b'"version":true'),
+        (b'"version":1', b'"version":2'),
+        (b'"number":3', b'"number":03'),
         (b'"version":1', b'"version":1,"z":1'),
         (b'"reason":""', b'"reason":"","reason":""'),
         (b'"number":3,"payload":', b'"number":3,"a":1,"payload":'),
