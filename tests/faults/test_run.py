@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import time
 
 import pytest
@@ -50,6 +51,16 @@ def test_it_prints_a_link_for_the_first_administrator_and_a_sign_in_for_each_rol
     for role in ("administrator", "researcher", "reviewer", "legal", "data scientist", "observer"):
         assert re.search(role.replace(" ", "[ _]"), told["words"]), role
     assert "demo" in told["words"].lower()
+
+
+def test_a_file_of_the_demo_that_no_model_can_read_is_said_to_be_one(first):
+    data, _ = first
+    with sqlite3.connect(data / "db.sqlite3") as database:
+        found = database.execute(
+            "SELECT i.condition, s.state FROM archive_item i JOIN archive_acquisition a ON a.item_id = i.id "
+            "JOIN triage_standing s ON s.item_id = i.id WHERE a.file_name = 'damaged.jpg'"
+        ).fetchall()
+    assert found == [("cannot decode", "unreadable")]
 
 
 def test_ctrl_c_stops_every_process(first):

@@ -278,7 +278,3 @@ def test_the_demo_is_loaded_once_and_says_what_it_is(models, settings):
     call_command("demo", stdout=second)
     assert second.getvalue() == "" and CustodyEvent.objects.count() == events
     assert list(Path(settings.SCRATCH_DIR).glob("demo-*")) == []
-    run("archive.examine")
-    run("triage.analyse")
-    damaged = made.get(file_name="damaged.jpg")
-    assert damaged.condition == "cannot decode" and queue.stands(damaged).state == "unreadable"
