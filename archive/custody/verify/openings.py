@@ -20,6 +20,8 @@ from archive.custody.verify.report import Found
 WITHHELD = ""
 CHUNK = 8_192
 ROLES = "system.roles_changed"
+CHECKED = ("item.fixity_checked", "item.read_back")
+TOLD = frozenset((ROLES, *CHECKED))
 
 
 def check_openings(reader: Reader, start: int, end: int, labels: list[str]) -> dict[str, Any]:
@@ -45,10 +47,13 @@ class Fold:
         # label: key: whether it began anew here; hashes of its fields by name, or None once it was erased
         self.records: dict[str, dict[str, list[Any]]] = {label: {} for label in labels}
         self.roles: dict[str, Any] = {}
+        self.fixity: dict[
+            str, list[str]
+        ] = {}  # by SHA-256 of stored bytes: what their last check said, and when
 
     def told(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        return self.found.told() | {"records": self.records, "roles": self.roles}
+        return self.found.told() | {"records": self.records, "roles": self.roles, "fixity": self.fixity}
 
     def take(self, rows: list[tuple]) -> None:
         """Events in their order."""
@@ -59,7 +64,7 @@ class Fold:
             pk, body = raw[1], raw[6]
             openings, gone = opened.get(pk), erased.get(pk, 0)
             made = body.count(b'"commitment":"')  # in a string the quotes would be escaped
-            if not made and not openings and not gone and b'"record":"' not in body and raw[4] != ROLES:
+            if not made and not openings and not gone and b'"record":"' not in body and raw[4] not in TOLD:
                 continue
             row = Row(*raw)
             try:
@@ -111,6 +116,9 @@ class Fold:
         payload = event["payload"]
         if event.get("type") == ROLES:
             self.roles[str(payload.get("person"))] = payload.get("roles")
+        if event.get("type") in CHECKED:
+            bytes_of = str(payload.get("blob", payload.get("sha256")))
+            self.fixity[bytes_of] = [str(payload.get("answer", "good")), str(event.get("time"))]
         label, key = str(payload.get("record")), str(payload.get("id"))
         if label not in self.records:
             return

@@ -1,18 +1,24 @@
 """Step 10: custody-relevant rows, and the roles that people have, are what their events add up to."""
 
 from collections import defaultdict
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from django.apps import apps
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
 
 from archive.custody import erasure
-from archive.custody.canonical import plain
+from archive.custody.canonical import plain, timestamp
 from archive.custody.verify.openings import WITHHELD, digest
 from archive.custody.verify.reader import readable
 from archive.custody.verify.report import Report, part, take
-from archive.models import User
+from archive.custody.verify.times import earlier
+from archive.models import Blob, Item, User
 from archive.models.base import Custodial
+
+SKEW = timedelta(minutes=15)  # the clocks of two machines differ
 
 
 class Rows:
@@ -23,11 +29,13 @@ class Rows:
         self.models = {m._meta.label_lower: m for m in apps.get_models() if issubclass(m, Custodial)}
         self.state: dict[str, dict[str, dict[str, bytes]]] = {label: {} for label in self.models}
         self.roles: dict[str, list[str]] = {}
+        self.fixity: dict[str, list[str]] = {}
 
     def take(self, told: dict[str, Any]) -> None:
         """The next range's `Fold`."""
         take(self.report, told)
         self.roles |= told["roles"]
+        self.fixity |= told["fixity"]
         for label, records in told["records"].items():
             state = self.state[label]
             for key, (anew, fields) in records.items():
@@ -52,6 +60,8 @@ class Rows:
             with part(self.report, "roles"):
                 self._compare_roles()
         if not only:
+            with part(self.report, "fixity of originals"):
+                self._compare_fixity()
             with part(self.report, "openings that were destroyed"):
                 for place, sentence in erasure.faults():
                     self.report.add("unrecorded erasure", place, sentence)
@@ -70,6 +80,23 @@ class Rows:
         for person in held.keys() | self.roles.keys():
             if held.get(person, []) != self.roles.get(person, []):
                 self.report.add("altered roles", f"person {person}", "their roles are not what the log says")
+
+    def _compare_fixity(self) -> None:
+        """What is shown of the last check of stored bytes is what the log tells of it, and none is put off by a later time.
+
+        Of originals: a rendition that is good leaves no event. A check that is asked for anew has no time.
+        """
+        soon = timestamp(timezone.now() + SKEW)
+        originals = Blob.objects.filter(Exists(Item.objects.filter(blob=OuterRef("pk"))))
+        for row in readable(originals, partial(self._unreadable, "archive.blob")):
+            answer, when = self.fixity.get(row.pk, ("", ""))
+            said = timestamp(row.checked_at) if row.checked_at else ""
+            never = not row.fixity and not said  # as also when bytes came in anew that had been destroyed
+            if not never and (row.fixity != answer or said > earlier(when, -SKEW.total_seconds())):
+                sentence = "its fixity, or when that was checked, is not what the log says"
+                self.report.add("altered row", f"archive.blob {row.pk}", sentence)
+            if timestamp(row.stored_at) > soon:
+                self.report.add("altered row", f"archive.blob {row.pk}", "it was stored in the future")
 
     def _compare_row(self, place: str, row: Any, folded: dict[str, bytes] | None) -> None:
         if folded is None:

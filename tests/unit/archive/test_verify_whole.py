@@ -7,6 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
+from archive import fixity
 from archive.custody import Actor, map
 from archive.custody import verify as verifying
 from archive.custody.canonical import canonical
@@ -170,6 +171,25 @@ def test_altered_tree_and_map(published, name):
         hand.sql(statement, *values)
     report = verify()
     assert report.counts.keys() == {kind} and not report.unchecked
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "fixity = 'good', set_aside = ''",
+        "checked_at = '2999-01-01 00:00:00+00:00'",
+        "stored_at = '2999-01-01 00:00:00+00:00', checked_at = NULL",
+    ],
+)
+def test_a_check_of_stored_bytes_that_the_log_does_not_tell_of(published, lie):
+    digest = published[0].sha256
+    fixity.keep(digest, fixity.Answer(fixity.BAD, "changed"), None, actor=SYSTEM, repair=False)
+    assert verify().answer == "good"
+    with superuser() as hand:
+        hand.sql(f"UPDATE archive_blob SET {lie} WHERE sha256 = %s", digest)
+    report = verify()
+    assert report.counts.keys() == {"altered row"} and digest in report.faults[0].place
 
 
 @pytest.mark.django_db
