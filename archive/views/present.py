@@ -224,6 +224,7 @@ class Viewer:
     duration_ms: int = 0
     frame_rate: float = 25.0
     likely: str = ""
+    likely_language: str = ""  # of a sentence by a model; else that of its classes
     sentence: str | SafeString = ""
     broken: bool = False
     boxes: list[Drawn] = field(default_factory=list)
@@ -265,7 +266,8 @@ def viewer(request: HttpRequest, item: Item, full: Full, *, notes: Iterable = ()
         storyboard_s=tuple(ms / 1000 for ms in Board.of(board.recipe).at_ms) if board else (),
         duration_ms=length,
         frame_rate=frame_rate(item),
-        likely=_listed(full.labels[:5]),
+        likely=_listed(full.labels[:5]) or next((one.text for one in full.captions), ""),
+        likely_language="" if full.labels else next((one.language for one in full.captions), ""),
         sentence=_why_not(item),
         broken=is_broken(item),
         boxes=[_box(b, tall) for b in full.boxes],

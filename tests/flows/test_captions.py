@@ -103,6 +103,7 @@ def test_a_captioner_is_tried_promoted_shown_found_scored_and_withheld(home, cli
     client.force_login(researcher)
     page = client.get(reverse("review-item", args=[item.pk])).content.decode()
     assert f'<span class="machine-text" lang="en" dir="auto">{SAID[NAME]}</span>' in page
+    assert f'Likely behind it, a suggestion: <bdi lang="en">{SAID[NAME]}</bdi>' in page.replace("</span>", "")
     assert "Captions by a model (machine suggestions)" in page and "caption-drawn, OpenVINO 2" in page
     found = client.get(
         reverse("library", args=[case.code]), {"q": "red square", "in": "caption"}

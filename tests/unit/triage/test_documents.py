@@ -28,6 +28,12 @@ def test_every_kind_of_criterion_stands_on_the_page_with_its_fields():
         assert named <= fields[kind] and fields[kind] - named <= {"from_confidence", "any_of"}, kind
 
 
+def test_every_kind_of_criterion_shows_its_own_fields_in_the_form():
+    sheet = (Path(__file__).resolve().parents[3] / "static" / "css" / "criteria.css").read_text()
+    for kind in scoring.FIELDS.keys() - {"source"}:  # which has none of its own
+        assert f'.rule:has([value="{kind}"]:checked) .of.{kind}' in sheet, kind
+
+
 def test_the_confidence_used_by_default_is_the_one_on_the_page():
     assert f"({scoring.DEFAULT_CONFIDENCE})" in PAGE
 
