@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from archive import access, custody, fixity, jobs, search, vault
@@ -33,6 +34,7 @@ from archive.models import Acquisition, Blob, Case, CaseCounter, Claim, Item, Jo
 from archive.vault import Progress, Stored, silent
 
 if TYPE_CHECKING:
+    from archive.media.probe import Probe
     from archive.media.renditions import Rendered
 
 TRIES = 5
@@ -458,10 +460,7 @@ def examine(row: Job, item: Item) -> None:
     with transaction.atomic(durable=True):
         for picture, stored in made:
             keep_rendition(item, picture, stored, actor)
-        looked_before = item.claims.exists()  # and the bytes were disposed of since
-        for claim in map(dataclasses.asdict, about.claims):
-            if not (looked_before and item.claims.filter(**claim).exists()):
-                custody.write(Claim(item=item, at=now, **claim), event="item.claim_recorded", actor=actor)
+        _keep_claims(item, about, actor)
         custody.change(
             item,
             event="item.examined",
@@ -482,6 +481,47 @@ def examine(row: Job, item: Item) -> None:
             jobs.enqueue("archive.proxy", subject=item, once=True)
         if wants_storyboard(item):
             jobs.enqueue("archive.storyboard", subject=item, once=True)
+
+
+def read_less(case: Case | None = None) -> QuerySet[Item]:
+    """Items in whose files an earlier release read less than this one does."""
+    from archive.media import probe
+
+    items = Item.objects.filter(examined_at__isnull=False, disposed_at=None)
+    items = items if case is None else items.filter(case=case)
+    return items.exclude(technical__reading__gte=probe.READING)
+
+
+@job("archive.examine_again", queue="media", attempts=2, limit_s=1800)
+def examine_again(row: Job, item: Item) -> None:
+    """Read in the file what this release reads: claims and metadata. Type, condition and small pictures stay as they are."""
+    from archive.media import probe
+
+    if not read_less().filter(pk=item.pk).exists():
+        return
+    with plaintext(item) as source:
+        about = probe.probe(source, file_name=item.file_name)
+    actor = Actor.system("worker")
+    with transaction.atomic(durable=True):
+        _keep_claims(item, about, actor)
+        custody.change(
+            item,
+            event="item.examined",
+            actor=actor,
+            reason="read again by a later release",
+            expect={"examined_at": item.examined_at, "disposed_at": None},
+            technical=about.technical,
+            examined_at=timezone.now(),
+        )
+        search.refresh([item.pk])
+
+
+def _keep_claims(item: Item, about: "Probe", actor: Actor) -> None:
+    """What the file claims, but for what an earlier look recorded."""
+    looked_before, now = item.claims.exists(), timezone.now()
+    for claim in map(dataclasses.asdict, about.claims):
+        if not (looked_before and item.claims.filter(**claim).exists()):
+            custody.write(Claim(item=item, at=now, **claim), event="item.claim_recorded", actor=actor)
 
 
 @job("archive.proxy", queue="media", attempts=2, limit_s=24 * 3600)

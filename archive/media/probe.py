@@ -55,6 +55,10 @@ class Kind(enum.StrEnum):
     OTHER = "other"
 
 
+# Raised whenever more is read in a file than before: `manage.py examine` reads again what an earlier release read less of
+READING = 2
+
+
 @dataclass(frozen=True)
 class Probe:
     """What was found in the bytes. Width and height are as shown: turned as the file asks."""
@@ -94,6 +98,7 @@ class Probe:
             "has_audio": self.has_audio,
             "orientation": self.orientation,
             "rotation": self.rotation,
+            "reading": READING,
             "untrusted_metadata": self.untrusted_metadata,
         }
 

@@ -7,16 +7,19 @@ import os
 import threading
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
-from archive import cases, custody, ingest, vault
+from archive import cases, custody, ingest, jobs, vault
 from archive.custody import Actor
 from archive.custody.batch import Batch
 from archive.custody.sequence import sequence
 from archive.custody.verify import verify
 from archive.errors import BadInput, LimitExceeded, NotAllowed, StorageFull
 from archive.ingest import Found, Origin
+from archive.media import probe
+from archive.media.probe import READING
 from archive.models import Acquisition, Blob, CustodyEvent, CustodyOpening, Item, Job
 from tests import cast
 
@@ -364,3 +367,22 @@ def test_a_case_that_is_closed_meanwhile_takes_no_more(tmp_path):
         list(flow)
     assert 0 < Item.objects.count() < 200
     assert not Job.objects.filter(item=None).exists()
+
+
+@pytest.mark.slow
+def test_what_a_later_release_reads_in_files_is_read_by_command(monkeypatch, capsys):
+    item = cast.item(name="2026-05-03.jpg")
+    jobs.run_waiting("archive.examine")
+    item.refresh_from_db()
+    kind, claims, drawn = item.kind, item.claims.count(), item.renditions.count()
+    for later, queued in ((0, 0), (1, 1), (1, 0)):
+        monkeypatch.setattr(probe, "READING", READING + later)
+        call_command("examine", case=item.case.code)
+        assert f"{queued} items are queued" in capsys.readouterr().out
+        assert jobs.run_waiting("archive.examine_again") == queued
+    item.refresh_from_db()
+    assert item.technical["reading"] == READING + 1 and claims
+    assert (item.kind, item.claims.count(), item.renditions.count()) == (kind, claims, drawn)
+    assert [event["type"] for event in events(item)].count("item.examined") == 2 and not verify().faults
+    with pytest.raises(CommandError, match="no case"):
+        call_command("examine", case="NONE")
