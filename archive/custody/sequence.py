@@ -26,6 +26,8 @@ def sequence(*, batch: int = BATCH) -> int:
     total = 0
     while done := _sequence_batch(batch):
         total += done
+        if done < batch:  # what was recorded meanwhile waits: else busy writers would keep this from the tree
+            break
     return total
 
 

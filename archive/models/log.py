@@ -1,4 +1,8 @@
-"""Tables of the custody log. Triggers refuse UPDATE, DELETE and TRUNCATE on the append-only ones."""
+"""Tables of the custody log. Triggers refuse UPDATE, DELETE and TRUNCATE on the append-only ones.
+
+What is written with each event refers to it without a foreign-key constraint: the statement that writes it takes the key
+from the event that it stores, or from such a row, and no event can be deleted; `custody verify` finds what refers to none.
+"""
 
 from django.db import models
 
@@ -32,7 +36,9 @@ class CustodyEvent(LogTable):
 class CustodyOpening(LogTable):
     """What a commitment in an event commits to. May be withheld from an export; the event verifies without it."""
 
-    event = models.ForeignKey(CustodyEvent, on_delete=models.PROTECT, related_name="openings")
+    event = models.ForeignKey(
+        CustodyEvent, on_delete=models.PROTECT, related_name="openings", db_constraint=False
+    )
     pointer = models.CharField(max_length=200)
     salt = models.CharField(max_length=64)
     value = models.JSONField()
@@ -53,7 +59,7 @@ class CustodyPending(LogTable):
     """Recorded, not yet sequenced. Emptied by the sequencer."""
 
     event = models.OneToOneField(
-        CustodyEvent, on_delete=models.PROTECT, primary_key=True, related_name="pending"
+        CustodyEvent, on_delete=models.PROTECT, primary_key=True, related_name="pending", db_constraint=False
     )
 
 
@@ -61,7 +67,9 @@ class CustodyPosition(LogTable):
     """The event's place in the global order: 0, 1, 2 ... without gaps."""
 
     position = models.PositiveBigIntegerField(primary_key=True)
-    event = models.OneToOneField(CustodyEvent, on_delete=models.PROTECT, related_name="position")
+    event = models.OneToOneField(
+        CustodyEvent, on_delete=models.PROTECT, related_name="position", db_constraint=False
+    )
 
 
 class CustodyTile(LogTable):
