@@ -62,7 +62,7 @@ def job(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Declare a function as the work of jobs called `name`.
 
-    `after` names event types: whenever one is written for an item, a job is queued in the same transaction.
+    `after` names event types: whenever one is written for an item or a source, a job is queued in the same transaction.
     `limit_s` bounds one attempt; who runs longer loses its lease and counts as failed. With `batch` > 1 the function
     gets a `Batch` and finishes each job by itself.
     """
@@ -133,14 +133,17 @@ def follow_all(told: list[tuple[str, Any]]) -> None:
     following = [(kind, subject) for event, subject in told for kind in KINDS.values() if event in kind.after]
     if not following:  # as after most events
         return
-    from archive.models import Item, Job
+    from archive.models import Item, Job, Source
 
-    now, rows = timezone.now(), {}
+    now, rows = timezone.now(), dict[Any, Any]()
     for kind, subject in following:
         item = subject if isinstance(subject, Item) else getattr(subject, "item", None)
         if item is not None:
             row = _row(kind, item, now, once=True)
             rows[row.key] = row
+        elif isinstance(subject, Source):  # not once: the job that runs may have read it before this change
+            row = _row(kind, subject, now, once=False, payload={"source": str(subject.pk)})
+            rows[kind.name, subject.pk] = row
     if rows:
         Job.objects.bulk_create(rows.values(), ignore_conflicts=True)
     for name in {row.name for row in rows.values()}:

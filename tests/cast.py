@@ -100,13 +100,20 @@ def item(
     return acquire(of or case(), data, name=name, actor=actor).item
 
 
-def acquire(of: Case, data: bytes, *, name: str = "photo.jpg", actor: Actor | None = None) -> ingest.Acquired:
+def acquire(
+    of: Case,
+    data: bytes,
+    *,
+    name: str = "photo.jpg",
+    actor: Actor | None = None,
+    source: Source | None = None,
+) -> ingest.Acquired:
     """Take bytes into a case."""
     return ingest.acquire(
         case=of,
         actor=actor or Actor.operator(),
         stream=io.BytesIO(data),
-        origin=ingest.Origin(Acquisition.Method.COMMAND, f"{settings.SOFTWARE} ingest", name),
+        origin=ingest.Origin(Acquisition.Method.COMMAND, f"{settings.SOFTWARE} ingest", name, source=source),
     )
 
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from archive import schedule
 from archive.jobs import job
-from archive.models import Case, Item, Job
+from archive.models import Case, Item, Job, Source
 from triage import examples, learning, ordering, pool, questions, scoring, standing, unusual, versions
 from triage.asking import Settings, answered, answers_since, ask, compare, newest, set_settings, settings_of
 from triage.learning import Ranker, Start
@@ -117,6 +117,12 @@ def know_again(row: Job, item: Item) -> None:
     """Score an item again when people said more of it; the order follows in its time."""
     with transaction.atomic(durable=True):
         standing.know_again(item)
+
+
+@job("triage.know_source", attempts=3, limit_s=4 * 3600, after="source.changed")
+def know_source(row: Job, case: Case) -> None:
+    """Score a source's items again where its reliability is another than they were scored by; the order follows."""
+    standing.know_source_again(Source.objects.get(pk=row.payload["source"]))
 
 
 # --- making -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from archive.models import Case, Decision, Item, Postponement
+from archive.models import Case, Decision, Item, Postponement, Source
 from triage import facts as known_facts
 from triage import scoring
 from triage.facts import Facts, current_analyses
@@ -195,6 +195,19 @@ def know_again(item: Item) -> None:
     row = Standing.objects.filter(item=item, question=MAIN).first()
     if row is not None:
         place(item, state=row.state, note=row.note)
+
+
+def know_source_again(source: Source) -> int:
+    """Score a source's items again that were scored by another reliability, some at a time. Returns how many."""
+    rows = Standing.objects.filter(item__source=source, question=MAIN, known__isnull=False)
+    rows = rows.exclude(known__facts__reliability=source.reliability)
+    ids = list(rows.order_by("number").values_list("item_id", flat=True))
+    for start in range(0, len(ids), CHUNK):
+        with transaction.atomic():
+            some = Standing.objects.filter(item__in=ids[start : start + CHUNK], question=MAIN)
+            some = some.select_related("item__case", "item__source").order_by("number")
+            place_all([Placing(row.item, row.state, row.note) for row in some])
+    return len(ids)
 
 
 def _keep(kept: Mapping[UUID, known_facts.Kept]) -> dict[UUID, int]:

@@ -96,6 +96,7 @@ def test_every_job_is_on_the_list():
         == {
             "archive.read_back",
             "archive.examine",
+            "archive.examine_again",  # after an upgrade, by command: what is claimed and read in the file
             "archive.proxy",
             "archive.storyboard",
             "archive.copy",
@@ -114,6 +115,7 @@ def test_every_job_is_on_the_list():
             "triage.rank",  # puts items in order; whoever reads decides
             "triage.rank_again",
             "triage.know_again",  # applies the rules to what people said of an item
+            "triage.know_source",  # and to what they changed of its source
             "triage.index",  # likeness and text of what was analysed can be found
             "triage.index_again",  # and of what came in again
             "triage.unindex",  # and of what was disposed of no longer
@@ -320,6 +322,7 @@ AFTER_A_PERSON = (
     "triage.analyse",
     "triage.look_at_part",
     "triage.look_at_picture",
+    "triage.know_source",
     "triage.alert_mail",
     "triage.alert_webhook",
     "evidence.build",

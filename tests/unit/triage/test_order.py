@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from archive import cases, jobs
 from archive.custody import Actor
 from archive.custody.verify import verify
 from archive.errors import BadInput, Conflict, NotAllowed
@@ -347,3 +348,19 @@ def test_rules_and_reasons_are_committed_to_and_never_stand_open_in_an_event(cas
         b"Tete" in bytes(body) for body in CustodyEvent.objects.values_list("canonical", flat=True)
     )
     assert not verify().faults
+
+
+def test_a_changed_reliability_of_a_source_scores_its_items_again(case, reader):
+    heron, other = cast.source(case, reliability=20), cast.source(case, reliability=50)
+    items = [
+        cast.acquire(case, cast.jpeg(seed=n), source=of).item for n, of in enumerate((heron, heron, other))
+    ]
+    for item in items:
+        standing.place(item)
+    scored = Standing.objects.get(item=items[2]).scored_at
+    changes = ({"reliability": 90}, 900), ({"reliability": None}, 0), ({"pseudonym": "Heron"}, 0)
+    for change, points in changes:
+        cases.change_source(source=heron, actor=cast.signed_in(reader), **change)
+        assert jobs.run_waiting("triage.know_source") == 1
+        assert [Standing.objects.get(item=item).points for item in items] == [points, points, 500]
+    assert Standing.objects.get(item=items[2]).scored_at == scored, "those of others stay as they are"
