@@ -71,8 +71,8 @@ def of(tower: Analyser) -> Embedder:
     return Embedder(tower.name, tower.version, model, tower.entry.sha256 if tower.entry else "")
 
 
-def look_for(*, case: Case, words: str, language: str) -> Phrase:
-    """Words that a model is asked to read; the same again are the same row. Raises BadInput."""
+def look_for(*, case: Case, words: str, language: str, by: User | None) -> Phrase:
+    """Words that a model is asked to read; the same again are the same row, asked by whom asked last. Raises BadInput."""
     said = _said(words, language)
     with transaction.atomic(durable=True):
         now = timezone.now()
@@ -80,8 +80,8 @@ def look_for(*, case: Case, words: str, language: str) -> Phrase:
             case=case,
             words=said,
             language=language,
-            defaults={"asked_at": now, "trouble": ""},
-            create_defaults={"asked_at": now},
+            defaults={"asked_at": now, "by": by, "trouble": ""},
+            create_defaults={"asked_at": now, "by": by},
         )
         if read(phrase) is None and not is_awaited(phrase):
             jobs.enqueue("triage.look_for_words", subject=case, payload={"phrase": str(phrase.pk)})

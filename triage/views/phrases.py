@@ -36,7 +36,10 @@ def ask(request: HttpRequest, code: str) -> HttpResponse:
     if request.method == "POST":
         try:
             phrase = phrases.look_for(
-                case=case, words=request.POST.get("words", ""), language=request.POST.get("language", "")
+                case=case,
+                words=request.POST.get("words", ""),
+                language=request.POST.get("language", ""),
+                by=Actor.of(request).user,
             )
         except BadInput as error:
             messages.error(request, _(error.sentence))

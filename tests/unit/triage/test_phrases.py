@@ -47,9 +47,9 @@ def case(reader):
     return cast.case(owner=reader)
 
 
-def asked(case, words="a red car", language="en", reads: bytes | None = RED) -> Phrase:
+def asked(case, words="a red car", language="en", reads: bytes | None = RED, by=None) -> Phrase:
     """As if the tower had read words; None: it waits."""
-    phrase = phrases.look_for(case=case, words=words, language=language)
+    phrase = phrases.look_for(case=case, words=words, language=language, by=by)
     if reads is not None:
         by = phrases.of(phrases.tower_for(language))
         PhraseVector.objects.get_or_create(
@@ -115,7 +115,7 @@ def test_the_tower_is_the_one_for_the_language_of_the_words(colours, case):
 )
 def test_words_that_cannot_be_asked_are_refused(colours, case, reader, words, language):
     with pytest.raises(BadInput):
-        phrases.look_for(case=case, words=words, language=language)
+        phrases.look_for(case=case, words=words, language=language, by=reader)
     with pytest.raises(BadInput):
         phrases.show(
             words=words, language=language, question=questions.main(case), actor=cast.signed_in(reader)
@@ -123,9 +123,12 @@ def test_words_that_cannot_be_asked_are_refused(colours, case, reader, words, la
     assert not Phrase.objects.exists() and not Example.objects.exists()
 
 
-def test_the_same_words_again_are_the_same_row_and_one_job(colours, case):
-    first, again = (asked(case, words, reads=None) for words in ("a red car", " a  red car "))
-    assert first == again and Job.objects.filter(name="triage.look_for_words").count() == 1
+def test_the_same_words_again_are_the_same_row_and_one_job(colours, case, reader):
+    other = cast.person()
+    said = (("a red car", reader), (" a  red car ", other))
+    first, again = (asked(case, words, reads=None, by=by) for words, by in said)
+    assert first == again and Phrase.objects.get().by == other, "who asked last"
+    assert Job.objects.filter(name="triage.look_for_words").count() == 1
 
 
 def test_without_a_tower_nothing_is_offered_and_the_page_says_so(case, reader):
@@ -201,7 +204,7 @@ def test_pictures_and_words_meet_in_the_confined_process(colours, case, reader, 
     jobs.run_waiting("archive.examine")
     jobs.run_waiting("triage.analyse")
     found = {
-        words: phrases.look_for(case=case, words=words, language=language)
+        words: phrases.look_for(case=case, words=words, language=language, by=reader)
         for words, language in (("something red", "en"), ("شيء أزرق", "ar"), ("no colour", "en"))
     }
     example = phrases.show(
