@@ -36,6 +36,11 @@ urlpatterns = [
     path("cases/<str:code>/words/<uuid:phrase_id>/", phrases.found, name="words-found"),
     path("cases/<str:code>/words/<uuid:phrase_id>/state", phrases.state, name="words-state"),
     path("cases/<str:code>/examples/<int:example_id>/end", questions.end_picture, name="picture-end"),
+    path(
+        "cases/<str:code>/examples/<int:example_id>/<str:kind>",
+        questions.small_picture,
+        name="picture-small",
+    ),
     path("cases/<str:code>/criteria/", criteria.criteria, name="criteria"),
     path("cases/<str:code>/criteria/preview", criteria.look_ahead, name="criteria-preview"),
     path("cases/<str:code>/criteria/queue", criteria.queue_settings, name="criteria-queue"),

@@ -60,6 +60,7 @@ JOB_WORDS = {
     "triage.unindex": gettext_lazy("Letting it be found no longer"),
     "triage.look_at_part": gettext_lazy("Looking at a drawn box"),
     "triage.look_at_picture": gettext_lazy("Looking at a picture shown as an example"),
+    "triage.small_picture": gettext_lazy("Looking at a picture shown as an example"),
     "triage.look_for_words": gettext_lazy("Reading words for which pictures are looked for"),
 }
 

@@ -29,7 +29,7 @@ from archive.models import Blob, CaseGrant, Job, Rendition, Upload
 from evidence.models import Bundle, BundleVolume
 from tests import cast
 from triage import examples, pictures, pipeline, questions, rules
-from triage.models import Alert, Part, Phrase, Telling
+from triage.models import Alert, Part, Phrase, SmallPicture, Telling
 
 # Who may do what is one table, whatever the database.
 pytestmark = [pytest.mark.django_db, pytest.mark.embedded, pytest.mark.slow]
@@ -216,6 +216,7 @@ TABLE = [
     Try("words", "POST", CASE, EVERYONE, OF_CASE),
     Try("words-found", "GET", CASE, EVERYONE, ("code", "phrase")),
     Try("words-state", "GET", CASE, EVERYONE, ("code", "phrase")),
+    Try("picture-small", "GET", CASE, EVERYONE, ("code", "picture", "small_kind")),
     Try("picture-end", "POST", CASE, WORKS, ("code", "picture")),
     Try("question-close", "POST", CASE, ORDERS, ("code", "number"), {"reason": "Answered"}),
     Try("estimate", "GET", CASE, EVERYONE, OF_CASE),
@@ -372,13 +373,8 @@ def world(settings) -> SimpleNamespace:
             "proxy": _rendition(item, Rendition.Kind.PROXY).pk,
             "bundle": _bundle(case, item).pk,
             "number": 1,
-            "picture": pictures.give(
-                picture=io.BytesIO(b"a picture"),
-                size=9,
-                file_name="a.jpg",
-                question=questions.main(case),
-                actor=actor,
-            ).pk,
+            "picture": _picture(case, item, actor).pk,
+            "small_kind": "veil",
             "example": examples.give(item=item, question=questions.main(case), actor=actor).pk,
             **_told(case, item, actor),
             "draw": draw.pk,
@@ -437,6 +433,19 @@ def _told(case, item, actor) -> dict[str, uuid.UUID]:
     Alert.objects.create(subscription=one, item=item, at=now, score="2.000", shown_in=digest)
     place = alerts.allow(actor=actor, kind="webhook", name="Desk", address="https://hooks.example.org/")
     return {"subscription": one.pk, "digest": digest.pk, "destination": place.pk}
+
+
+def _picture(case, item, actor):
+    """A picture from elsewhere, shown as an example, with its veil."""
+    shown = pictures.give(
+        picture=io.BytesIO(b"a picture"),
+        size=9,
+        file_name="a.jpg",
+        question=questions.main(case),
+        actor=actor,
+    )
+    SmallPicture.objects.create(example=shown, kind="veil", blob=item.blob)
+    return shown
 
 
 def _rendition(item, kind) -> Rendition:

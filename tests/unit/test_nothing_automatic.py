@@ -121,6 +121,7 @@ def test_every_job_is_on_the_list():
             "triage.unindex",  # and of what was disposed of no longer
             "triage.look_at_part",
             "triage.look_at_picture",
+            "triage.small_picture",
             "triage.look_for_words",  # the same of words: what fits them is shown to who asked, or teaches the order
             "triage.alerts",  # notes who is to be told of which item; says 'please look' and touches no item
             "triage.alert_mail",  # to an address that an administrator allowed and a person chose
@@ -322,6 +323,7 @@ AFTER_A_PERSON = (
     "triage.analyse",
     "triage.look_at_part",
     "triage.look_at_picture",
+    "triage.small_picture",
     "triage.know_source",
     "triage.alert_mail",
     "triage.alert_webhook",

@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('kind', models.CharField(choices=[('thumbnail', 'thumbnail'), ('veil', 'veil'), ('view', 'view'), ('poster', 'poster frame'), ('storyboard', 'storyboard'), ('proxy', 'proxy video'), ('redacted', 'redacted'), ('redacted_thumbnail', 'thumbnail of the redacted')], max_length=20)),
-                ('blob', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='archive.blob')),
+                ('blob', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='small_pictures', to='archive.blob')),
                 ('example', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='small', to='triage.example')),
             ],
             options={

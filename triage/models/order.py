@@ -229,7 +229,7 @@ class SmallPicture(models.Model):
 
     example = models.ForeignKey(Example, on_delete=models.CASCADE, related_name="small")
     kind = models.CharField(max_length=20, choices=Rendition.Kind)
-    blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="+")
+    blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="small_pictures")
 
     class Meta:
         constraints = [

@@ -6,22 +6,22 @@ from io import BytesIO
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from archive import access
 from archive.custody import Actor
 from archive.errors import BadInput, Conflict
-from archive.models import Case, Item
+from archive.models import Case, Item, Rendition
 from archive.templatetags.amparo import clock
-from archive.views import navigation
+from archive.views import files, navigation, veil
 from archive.views.cases import visible
 from triage import examples, pictures, questions
-from triage.models import Example, PictureLook, Question
+from triage.models import Example, PictureLook, Question, SmallPicture
 from triage.questions import Tally
 from triage.views import phrases as phrase_views
 
@@ -61,6 +61,7 @@ def of_case(
     closed: bool = False,
     route: str = "review",
     with_examples: bool = False,
+    sharp: bool = False,
 ) -> list[Asked]:
     """The case's open questions (or all), question 0 first, each with its page of `route`; `here` is the one on screen."""
     open_ones, tallies = questions.asked(case), questions.tally(case)
@@ -72,7 +73,7 @@ def of_case(
             url=reverse(route, args=[case.code]) + within(row.number),
             said=(said := tallies.get(row.number, Tally())),
             rests_on=rests_on(said),
-            examples=shown_examples(row) if with_examples else [],
+            examples=shown_examples(row, sharp=sharp) if with_examples else [],
             queue_url=reverse("review", args=[case.code]) + within(row.number),
             rules_url=reverse("criteria", args=[case.code]) + within(row.number),
             estimate_url=estimate_url(case, row.number),
@@ -118,10 +119,19 @@ class Shown:
     what: str
     url: str
     end_url: str
+    picture_url: str = ""
+    veiled: bool = True
 
 
-def shown_examples(question: Question, item: Item | None = None) -> list[Shown]:
-    """The examples that a question's order learns from, the oldest first; those of one item where it is named."""
+def shown_examples(question: Question, item: Item | None = None, *, sharp: bool = False) -> list[Shown]:
+    """The examples that a question's order learns from, the oldest first; those of one item where it is named.
+
+    Pictures from elsewhere under their veil, or `sharp`.
+    """
+    kind = Rendition.Kind.THUMBNAIL if sharp else Rendition.Kind.VEIL
+    of_item = {} if item is None else {"example__item": item}
+    small = SmallPicture.objects.filter(example__question=question, kind=kind, **of_item)
+    pictured = set(small.values_list("example_id", flat=True))
     return [
         Shown(
             one,
@@ -130,6 +140,8 @@ def shown_examples(question: Question, item: Item | None = None) -> list[Shown]:
             reverse("example-end", args=[one.item_id, one.pk])
             if one.item_id
             else reverse("picture-end", args=[question.case.code, one.pk]),
+            reverse("picture-small", args=[question.case.code, one.pk, kind]) if one.pk in pictured else "",
+            veiled=not sharp,
         )
         for one in examples.of(question, item)
     ]
@@ -219,6 +231,18 @@ def give_picture(request: HttpRequest, code: str, number: int) -> HttpResponse:
     return redirect("questions", case.code)
 
 
+@require_safe
+@login_required
+def small_picture(request: HttpRequest, code: str, example_id: int, kind: str) -> HttpResponseBase:
+    """A picture from elsewhere, small: under its veil, or sharp for who chose to see this case's thumbnails."""
+    case = visible(request, code)
+    small = get_object_or_404(SmallPicture, example=example_id, kind=kind, example__question__case=case)
+    veiled = small.kind == Rendition.Kind.VEIL
+    if not (veiled or veil.thumbnails_shown(request, case.pk)):
+        raise Http404
+    return files.serve(request, small.blob_id, "image/jpeg", keep=veiled)
+
+
 @require_POST
 @login_required
 def end_picture(request: HttpRequest, code: str, example_id: int) -> HttpResponse:
@@ -235,7 +259,8 @@ def end_picture(request: HttpRequest, code: str, example_id: int) -> HttpRespons
 
 
 def _page(request: HttpRequest, case: Case, form: AskForm, *, status: int) -> HttpResponse:
-    rows = of_case(case, closed=True, with_examples=True)
+    sharp = veil.thumbnails_shown(request, case.pk)
+    rows = of_case(case, closed=True, with_examples=True, sharp=sharp)
     context = {
         "case": case,
         "here": "questions",

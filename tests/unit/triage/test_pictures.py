@@ -115,6 +115,24 @@ def test_models_look_at_it_in_the_confined_process(case, reader):
     assert made == (set() if looks[example.pk] else made) and not broken.vectors.exists()
 
 
+@pytest.mark.slow
+def test_the_list_shows_it_small_and_veiled_until_thumbnails_are_asked_for(case, reader):
+    example, broken = give(questions.main(case), reader), give(questions.main(case), reader, b"no picture")
+    assert jobs.run_waiting("triage.small_picture") == 2
+    assert {one.kind for one in example.small.all()} == {"veil", "thumbnail"} and not broken.small.exists()
+    browser, veil, sharp = (
+        cast.browser(reader),
+        *(f"/cases/{case.code}/examples/{example.pk}/{kind}" for kind in ("veil", "thumbnail")),
+    )
+    page = browser.get(f"/cases/{case.code}/questions/").content.decode()
+    assert veil in page and sharp not in page and "veil" in page
+    assert browser.get(veil)["Content-Type"] == "image/jpeg" and browser.get(sharp).status_code == 404
+    browser.post(f"/cases/{case.code}/library/thumbnails", {"show": "yes"})
+    assert sharp in browser.get(f"/cases/{case.code}/questions/").content.decode()
+    assert browser.get(sharp).status_code == 200
+    assert cast.browser(cast.person()).get(veil).status_code == 404
+
+
 def test_it_is_shown_and_taken_away_on_the_page_of_questions(case, reader):
     browser = cast.browser(reader)
     sent = {"picture": SimpleUploadedFile("helmet.jpg", PICTURE, "image/jpeg")}
