@@ -34,13 +34,16 @@ def simulate(
     if not embedders:
         names = " ".join(e.weights for e in embedding.EMBEDDERS)
         raise ModelUnavailable(f"No embedder's weights are installed. Run: manage.py models pull {names}")
-    found = embedding.embed_files(
-        [dataset / path for path in pictures],
-        embedders=embedders,
-        weights=Path(settings.MODELS_DIR),
-        cache=settings.DATA_DIR / "cache" / "embeddings",
-        progress=progress,
-    )
+    try:
+        found = embedding.embed_files(
+            [dataset / path for path in pictures],
+            embedders=embedders,
+            weights=Path(settings.MODELS_DIR),
+            cache=settings.DATA_DIR / "cache" / "embeddings",
+            progress=progress,
+        )
+    except OSError as error:
+        raise BadInput(f"{error.filename or dataset} cannot be read or written: {error.strerror}.") from error
     labels = np.array([marked[i] for i in found.kept], bool)
     try:
         told = simulation.run(found.blocks, labels, seeds=seeds, examples=examples)

@@ -49,7 +49,10 @@ class Command(Base):
             "--dataset", required=True, type=Path, metavar="DIR", help="a folder of class folders"
         )
         simulate.add_argument(
-            "--positive", required=True, metavar="NAME", help="the folder of relevant pictures"
+            "--positive",
+            required=True,
+            metavar="NAME",
+            help="the folder of relevant pictures (--positive=-NAME where it begins with a dash)",
         )
         simulate.add_argument("--seeds", type=int, default=10, metavar="N", help="how often (10)")
         simulate.add_argument(
