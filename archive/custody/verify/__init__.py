@@ -116,9 +116,13 @@ def verify_subject(name: str) -> Report:
 
 def _jobs(wanted: int | None) -> int:
     """As many processes as were asked for, and no more than there are ranges to share."""
-    reader = Reader()
-    top = reader.one("SELECT MAX(position) FROM archive_custodyposition") or 0
-    return max(1, min(wanted or os.cpu_count() or 1, top // RANGE + 1))
+    return max(1, min(wanted or os.cpu_count() or 1, _end(Reader()) // RANGE + 1))
+
+
+def _end(reader: Reader) -> int:
+    """One more than the last position; 0 where there is none that is a number."""
+    last = reader.one("SELECT MAX(position) FROM archive_custodyposition")
+    return last + 1 if type(last) is int else 0
 
 
 def _say_unopened(report: Report) -> None:
@@ -136,9 +140,7 @@ class _Log:
     def __init__(self, report: Report, pool: pools.Pool, heads: Heads, integrated: int) -> None:
         self.report, self.pool, self.reader = report, pool, pool.reader
         self.heads, self.integrated, self.spans = heads, integrated, heads.spans()
-        self.end = (self.reader.one("SELECT MAX(position) FROM archive_custodyposition") or -1) + 1
-        if self.end == 0 and self.reader.one("SELECT COUNT(*) FROM archive_custodyposition"):
-            self.end = 1
+        self.end = _end(self.reader)
         self.files = Files(self._map_size())
         self.maps: dict[int, tuple[int | None, Any]] = {}
         # Checkpoints that events tell of, by size and root: the event's place, and what it says of the columns.

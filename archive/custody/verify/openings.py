@@ -47,13 +47,14 @@ class Fold:
         # label: key: whether it began anew here; hashes of its fields by name, or None once it was erased
         self.records: dict[str, dict[str, list[Any]]] = {label: {} for label in labels}
         self.roles: dict[str, Any] = {}
-        self.fixity: dict[
-            str, list[str]
-        ] = {}  # by SHA-256 of stored bytes: what their last check said, and when
+        self.permissions: dict[str, Any] = {}  # what each was called when it was given, by its row
+        # By SHA-256 of stored bytes: what their last check said, and when.
+        self.fixity: dict[str, list[str]] = {}
 
     def told(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        return self.found.told() | {"records": self.records, "roles": self.roles, "fixity": self.fixity}
+        held = {"roles": self.roles, "permissions": self.permissions, "fixity": self.fixity}
+        return self.found.told() | {"records": self.records} | held
 
     def take(self, rows: list[tuple]) -> None:
         """Events in their order."""
@@ -129,6 +130,8 @@ class Fold:
         if known[1] is None:
             known[1] = {}
         stated = payload.get("set", {})
+        if event.get("type") == "case.shared" and isinstance(stated, dict) and "permission" in payload:
+            self.permissions[str(stated.get("permission"))] = payload["permission"]
         for name, value in stated.items() if isinstance(stated, dict) else ():
             pointer = f"/payload/set/{name}"
             if isinstance(value, dict) and set(value) == {"commitment"}:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from django.apps import apps
+from django.contrib.auth.models import Permission
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
@@ -29,12 +30,14 @@ class Rows:
         self.models = {m._meta.label_lower: m for m in apps.get_models() if issubclass(m, Custodial)}
         self.state: dict[str, dict[str, dict[str, bytes]]] = {label: {} for label in self.models}
         self.roles: dict[str, list[str]] = {}
+        self.permissions: dict[str, Any] = {}
         self.fixity: dict[str, list[str]] = {}
 
     def take(self, told: dict[str, Any]) -> None:
         """The next range's `Fold`."""
         take(self.report, told)
         self.roles |= told["roles"]
+        self.permissions |= told["permissions"]
         self.fixity |= told["fixity"]
         for label, records in told["records"].items():
             state = self.state[label]
@@ -80,6 +83,12 @@ class Rows:
         for person in held.keys() | self.roles.keys():
             if held.get(person, []) != self.roles.get(person, []):
                 self.report.add("altered roles", f"person {person}", "their roles are not what the log says")
+
+        names = {str(key): name for key, name in Permission.objects.values_list("pk", "codename")}
+        for key, name in self.permissions.items():
+            if names.get(key) != name:
+                sentence = "it had this name when it was given, and now has another"
+                self.report.add("altered roles", f"permission {name}", sentence)
 
     def _compare_fixity(self) -> None:
         """What is shown of the last check of stored bytes is what the log tells of it, and none is put off by a later time.

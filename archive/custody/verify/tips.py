@@ -25,8 +25,8 @@ def check_tips(reader: Reader, name: str = "") -> dict[str, Any]:
         values * 2,
     )
     for subject, length, count, top in differ:
-        if type(length) is not int:  # as SQLite lets it be
-            found.add("altered tip", subject, "the stored length of its chain is no number")
+        if not type(length) is type(top) is int:  # as SQLite lets them be
+            found.add("altered tip", subject, "its length, or the number of an event of it, is no number")
         elif top < length or (count < length and top == length):
             found.add("missing event", subject, f"its chain has {count} events; {length} were recorded")
         elif not (length == count == top == 0):

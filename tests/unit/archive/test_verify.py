@@ -399,6 +399,14 @@ def test_a_role_that_nobody_gave(log):
     assert faults()["altered roles"][0] == f"person {log['researcher'].pk}"
 
 
+def test_permissions_that_exchange_their_names(log):
+    with superuser() as hand:
+        hand.sql("UPDATE auth_permission SET codename = 'away' WHERE codename = 'manage_case'")
+        hand.sql("UPDATE auth_permission SET codename = 'manage_case' WHERE codename = 'view_case'")
+        hand.sql("UPDATE auth_permission SET codename = 'view_case' WHERE codename = 'away'")
+    assert faults()["altered roles"][0].startswith("permission ")
+
+
 def test_a_role_that_was_taken_past_the_log(log):
     with superuser() as hand:
         hand.sql("DELETE FROM archive_user_groups")
