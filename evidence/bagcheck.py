@@ -9,9 +9,11 @@ import hashlib
 import os
 import re
 import stat
+import struct
 import unicodedata
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +34,8 @@ VERSIONS = ("0.97", "1.0")
 ENCODINGS = re.compile(
     r"(?i)utf-?(8|16|32)|us-ascii|ascii|iso-8859-\d{1,2}|windows-125\d|koi8-r|shift_jis|euc-jp|euc-kr|big5|gb18030"
 )
-PIECE, MAX_TAG_FILE = 2**20, 2**28
+PIECE, MAX_MANIFEST, MAX_TAG_FILE = 2**20, 2**28, 2**24
+MAX_FAULTS = 1_000  # of one kind that are listed
 BOM = b"\xef\xbb\xbf"
 _MANIFEST = re.compile(r"(tag)?manifest-([a-z0-9]+)\.txt")
 _DECLARATION = re.compile(
@@ -131,7 +134,7 @@ class Zip:
     def __init__(self, path: Path) -> None:
         try:
             self.zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError, struct.error) as error:
             raise BadInput(
                 f"{path.name} is no folder, and no whole zip: {error}. Nothing was imported."
             ) from error
@@ -163,7 +166,7 @@ class Zip:
             return "It overlaps another file inside the zip."
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             return "It is a link or a device. It was not followed."
-        if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        if info.flag_bits & 0x61 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             return "It is encrypted, or packed in a way that is not read."
         if info.file_size > 1100 * info.compress_size + PIECE:
             return "It claims to unpack to more than any honest file can."
@@ -233,7 +236,9 @@ class Check:
         self.report = Report(sizes={name: size for name, (size, _) in bag.files.items()})
         self.manifests: dict[str, dict[str, str]] = {}  # by file name: hash by path
         self.encoding = "utf-8"
-        self.read: dict[str, str] = {}
+        self.read: set[str] = set()  # tag files whose faults are told
+        self.told: Counter[str] = Counter()  # faults by code
+        self.normal: dict[str, list[str]] | None = None  # files by the NFC form of their names, once needed
 
     def run(self, progress: Progress = silent) -> Report:
         """All of it, whatever is found on the way. Hashes in `known`, whose mark still fits, are not made again."""
@@ -256,41 +261,59 @@ class Check:
         return self.report.version == "1.0"
 
     def _bad(self, code: str, file: str, sentence: str) -> None:
-        self.report.faults.append(Fault(code, file, sentence))
+        self._tell(self.report.faults, Fault(code, file, sentence))
+
+    def _tell(self, faults: list[Fault], fault: Fault) -> None:
+        self.told[fault.code] += 1
+        if self.told[fault.code] < MAX_FAULTS:
+            faults.append(fault)
+        elif self.told[fault.code] == MAX_FAULTS:
+            more = f"{fault.sentence} Others of this kind are not listed."
+            faults.append(Fault(fault.code, fault.file, more))
 
     def _strange(self, code: str, file: str, sentence: str, *, bad: bool = False) -> None:
         """A fault where the version forbids it, else a warning."""
-        (self.report.faults if bad else self.report.warnings).append(Fault(code, file, sentence))
+        self._tell(self.report.faults if bad else self.report.warnings, Fault(code, file, sentence))
 
     def _unknown(self, code: str, file: str, sentence: str) -> None:
-        self.report.unknown.append(Fault(code, file, sentence))
+        self._tell(self.report.unknown, Fault(code, file, sentence))
 
     def _text(self, name: str) -> str | None:
-        """A tag file's text in the declared encoding; None when it cannot be read, which is then noted."""
-        if name not in self.read:
-            if self.bag.files[name][0] > MAX_TAG_FILE:
-                self._unknown("too-large", name, f"It is larger than {MAX_TAG_FILE:,} bytes.")
+        """A tag file's text in the declared encoding; None when it cannot be read, which is then noted once."""
+        new, most = name not in self.read, MAX_MANIFEST if _MANIFEST.fullmatch(name) else MAX_TAG_FILE
+        self.read.add(name)
+        try:
+            with self.bag.open(name) as stream:
+                raw = stream.read(most + 1)
+            if len(raw) > most:
+                if new:
+                    self._unknown("too-large", name, f"It is larger than {most:,} bytes.")
                 return None
-            try:
-                with self.bag.open(name) as stream:
-                    raw = stream.read()
-                if raw.startswith(BOM) and self.encoding == "utf-8":
+            if raw.startswith(BOM) and self.encoding == "utf-8":
+                if new:
                     self._bad("byte-order-mark", name, "It begins with a byte-order mark.")
-                    raw = raw.removeprefix(BOM)
-                self.read[name] = raw.decode(self.encoding)
-            except (UnicodeError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+                raw = raw.removeprefix(BOM)
+            return raw.decode(self.encoding)
+        except (UnicodeError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+            if new:
                 self._bad("encoding", name, f"It is damaged, or not in {self.encoding}: {error}")
-                return None
-            except OSError as error:
+        except OSError as error:
+            if new:
                 self._unknown("unreadable", name, f"It cannot be read: {error.strerror}")
-                return None
-        return self.read[name]
+        return None
 
     def _lines(self, name: str) -> Iterator[tuple[int, str]]:
-        lines = _BREAK.split(self._text(name) or "")
-        for number, line in enumerate(lines, 1):
-            if line or number < len(lines):
-                yield number, line
+        text, at, number = self._text(name) or "", 0, 0
+        for number, end in enumerate(_BREAK.finditer(text), 1):
+            yield number, text[at : end.start()]
+            at = end.end()
+            if (
+                self.told["manifest-line"] + self.told["bag-info-line"] + self.told["fetch-line"]
+                >= MAX_FAULTS
+            ):
+                return  # it is none: what follows is not worth the time
+        if at < len(text):
+            yield number + 1, text[at:]
 
     def _declaration(self) -> bool:
         name = "bagit.txt"
@@ -347,12 +370,13 @@ class Check:
         """The name in the bag that a path means: some file systems change the Unicode form of names."""
         if path in self.bag.files:
             return path
-        normal = unicodedata.normalize("NFC", path)
-        alike = (
-            [name for name in self.bag.files if unicodedata.normalize("NFC", name) == normal]
-            if not path.isascii()
-            else []
-        )
+        if path.isascii():
+            return path
+        if self.normal is None:
+            self.normal = {}
+            for name in self.bag.files:
+                self.normal.setdefault(unicodedata.normalize("NFC", name), []).append(name)
+        alike = self.normal.get(unicodedata.normalize("NFC", path), [])
         if len(alike) == 1:
             self._strange("normalization", where, f"{path!r} is there in another Unicode form.")
             return alike[0]
@@ -493,17 +517,18 @@ class Check:
             return
         before, after = ("", "[ \\t]") if self._strict else ("[ \\t]*", "[ \\t]*")
         form = re.compile(rf"([^:\s](?:[^:]*[^:\s])?){before}:{after}(.*)")
+        said: list[tuple[str, list[str]]] = []
         for number, line in self._lines(name):
             where = f"{name}, line {number}"
-            if line[:1] in (" ", "\t") and self.report.info:
-                label, value = self.report.info[-1]
-                self.report.info[-1] = label, f"{value} {line.strip()}"
+            if line[:1] in (" ", "\t") and said:
+                said[-1][1].append(line.strip())
             elif match := form.fullmatch(line):
-                self.report.info.append((match[1], match[2].strip()))
+                said.append((match[1], [match[2].strip()]))
             else:
                 self._bad(
                     "bag-info-line", where, "It is not 'Label: value', nor the continuation of such a line."
                 )
+        self.report.info = [(label, " ".join(values)) for label, values in said]
         sums = [value for label, value in self.report.info if label.lower() == "payload-oxum"]
         if len(sums) > 1:
             self._strange("oxum-twice", name, "Payload-Oxum stands there more than once.", bad=self._strict)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+import struct
 import zipfile
 from pathlib import Path
 
@@ -262,8 +263,20 @@ def test_hostile_zips_are_named(tmp_path):
     file = packed_bag(bag, tmp_path / "cut.zip", zipfile.ZIP_STORED)
     file.write_bytes(file.read_bytes().replace(b"first", b"fIrst"))
     assert "damaged" in codes(check(file))
-    with pytest.raises(BadInput, match="Nothing was imported"):
-        check(make(tmp_path / "other") / "bagit.txt")
+    file = packed_bag(bag, tmp_path / "patched.zip", zipfile.ZIP_STORED)
+    for mark, at in ((b"PK\3\4", 6), (b"PK\1\2", 8)):  # says that it is a patch to another file
+        raw = bytearray(file.read_bytes())
+        raw[raw.index(mark) + at] |= 0x20
+        file.write_bytes(raw)
+    assert "zip" in codes(check(file))
+    end = struct.pack("<4sQHHLL4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, 2**64 - 1, 0)
+    end += struct.pack("<4sLQL", b"PK\6\7", 0, 0, 1) + struct.pack(
+        "<4s4HLLH", b"PK\5\6", 0, 0, 1, 1, 2**32 - 1, 0, 0
+    )
+    (tmp_path / "huge.zip").write_bytes(end)
+    for no_bag in (make(tmp_path / "other") / "bagit.txt", tmp_path / "huge.zip"):
+        with pytest.raises(BadInput, match="Nothing was imported"):
+            check(no_bag)
 
 
 def test_hashes_of_an_earlier_run_are_not_made_again_unless_the_file_changed(tmp_path):
@@ -282,3 +295,31 @@ def test_progress_is_told_in_bytes(tmp_path):
     told = []
     check(make(tmp_path), progress=lambda step, done, total=None: told.append((step, done, total)))
     assert told[-1][0] == "check" and told[-1][1] == told[-1][2] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "code"),
+    [("bag-info.txt", b" c\n", "too-large"), ("tagmanifest-sha256.txt", b"\n", "manifest-line")],
+    ids=["continued", "empty"],
+)
+def test_a_small_zip_of_millions_of_lines_is_soon_judged(tmp_path, name, line, code):
+    """Packed a thousand times smaller: joined one by one, or each told as a fault, they would never end."""
+    with zipfile.ZipFile(tmp_path / "bag.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("bag/bagit.txt", "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n")
+        packed.writestr("bag/data/a", "")
+        packed.writestr("bag/manifest-sha256.txt", f"{hashlib.sha256().hexdigest()}  data/a\n")
+        packed.writestr(f"bag/{name}", b"a: b\n" * (name == "bag-info.txt") + line * (2**24 // len(line)))
+    report = bagcheck.check(bagcheck.open_bag(tmp_path / "bag.zip"))
+    found = [fault.code for fault in report.faults + report.unknown]
+    assert code in found and len(found) <= bagcheck.MAX_FAULTS + 1
+
+
+def test_lines_that_go_on_are_joined(tmp_path):
+    folder = tmp_path / "bag"
+    (folder / "data").mkdir(parents=True)
+    (folder / "bagit.txt").write_text("BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n")
+    (folder / "manifest-sha256.txt").write_text(f"{hashlib.sha256().hexdigest()}  data/a\n")
+    (folder / "data" / "a").touch()
+    (folder / "bag-info.txt").write_text("A: b\n" + " c\n" * 100_000)
+    report = bagcheck.check(bagcheck.open_bag(folder))
+    assert report.answer == "good" and report.info == [("A", "b" + " c" * 100_000)]
