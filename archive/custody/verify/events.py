@@ -2,11 +2,12 @@
 
 import hashlib
 import marshal
+from collections.abc import Callable, Iterator
 from operator import itemgetter
 from typing import Any
 
 from archive.custody.verify.chains import Checker
-from archive.custody.verify.reader import Reader, event_columns, raw_of
+from archive.custody.verify.reader import Reader, events_at, ids_at, raw_of
 from archive.custody.verify.report import Found
 from archive.custody.verify.times import Span, Times
 
@@ -39,9 +40,7 @@ def check_range(
     read = hashlib.sha256()
     roots: list[str] = []
     parts: dict[int, str] = {}
-    for low in range(start, end, CHUNK):
-        high = min(low + CHUNK, end)
-        rows = _rows(reader, low, high)
+    for low, high, rows, stored in _chunks(reader, start, end):
         hashes = checker.skim(rows) if mark else checker.take(rows)
         times.take(checker.times, rows)
         read.update(_beside(checker.columns, hashes))
@@ -49,7 +48,7 @@ def check_range(
             hashes = _with_gaps(checker.found, rows, hashes, low, high)
         raw = bytes.fromhex("".join(hashes))
         read.update(raw)
-        read.update(_tiles(reader, checker.found, low, raw, min(integrated, high)))
+        read.update(_tiles(checker.found, stored, low, raw, min(integrated, high)))
         if not mark:
             tile = WIDTH * HASH
             roots += [tree_hash(raw[at : at + tile]).hex() for at in range(0, len(raw) // tile * tile, tile)]
@@ -81,22 +80,33 @@ def _beside(columns: tuple[tuple, ...], hashes: list[str]) -> bytes:
     return marshal.dumps((columns[:6], columns[7:] == (tuple(hashes),) or columns[7:]), 2)
 
 
-def _rows(reader: Reader, low: int, high: int) -> list[tuple]:
-    # LIMIT keeps PostgreSQL from looking for the least of all event_id that happens to lie in the range.
-    ends = reader.rows(
-        "SELECT MIN(event_id), MAX(event_id) FROM (SELECT event_id FROM archive_custodyposition "
-        f"WHERE position >= {low:d} AND position < {high:d} LIMIT {high - low:d}) AS here"
-    )
-    first, last = ends[0]
-    if first is None:
-        return []
-    rows = reader.rows(
-        f"SELECT p.position, {event_columns(reader)} FROM archive_custodyposition p "
-        f"JOIN archive_custodyevent e ON e.id = p.event_id WHERE p.position >= {low:d} AND p.position < {high:d} "
-        f"AND e.id BETWEEN {first:d} AND {last:d}"
-    )
-    rows.sort(key=itemgetter(0))  # almost in order already: the database would carry the bytes around
-    return rows
+def _chunks(reader: Reader, start: int, end: int) -> Iterator[tuple[int, int, list[tuple], dict[int, bytes]]]:
+    """Events and lowest tiles of a range; the database reads the next ones while these are checked.
+
+    Yields the first position, the one after the last, the events in the order of positions, and the tiles by index.
+    """
+
+    ids = ids_at(reader, start, end, CHUNK)
+
+    def ask(low: int) -> tuple[int, int, Callable[[], list[tuple]], Callable[[], list[tuple]]]:
+        high = min(low + CHUNK, end)
+        tiles = (
+            'SELECT "index", hashes FROM archive_custodytile WHERE level = 0 '
+            f'AND "index" >= {low // WIDTH:d} AND "index" < {-(-high // WIDTH):d}'
+        )
+        events = events_at(reader, low, high, ids[(low - start) // CHUNK])
+        return low, high, reader.ask(events), reader.ask(tiles)
+
+    high = start
+    with reader.ahead():
+        coming = ask(start)
+        while high < end:
+            low, high, events, tiles = coming
+            rows, stored = events(), {index: raw_of(hashes) for index, hashes in tiles()}
+            if high < end:
+                coming = ask(high)
+            rows.sort(key=itemgetter(0))  # almost in order already
+            yield low, high, rows, stored
 
 
 def _with_gaps(found: Found, rows: list[tuple], hashes: list[str], low: int, high: int) -> list[str]:
@@ -110,16 +120,9 @@ def _with_gaps(found: Found, rows: list[tuple], hashes: list[str], low: int, hig
     return [at.get(position, ABSENT) for position in range(low, high)]
 
 
-def _tiles(reader: Reader, found: Found, low: int, raw: bytes, integrated: int) -> bytes:
+def _tiles(found: Found, stored: dict[int, bytes], low: int, raw: bytes, integrated: int) -> bytes:
     """Step 4, its lowest level: stored tiles hold the hashes of these events. Returns a digest of them."""
     seen = hashlib.sha256()
-    stored = {
-        index: raw_of(hashes)
-        for index, hashes in reader.rows(
-            'SELECT "index", hashes FROM archive_custodytile WHERE level = 0 '
-            f'AND "index" >= {low // WIDTH:d} AND "index" < {-(-(low + len(raw) // HASH) // WIDTH):d}'
-        )
-    }
     for at in range(0, max(0, integrated - low), WIDTH):
         wanted = raw[at * HASH : min(at + WIDTH, integrated - low) * HASH]
         content = stored.get((low + at) // WIDTH, b"")

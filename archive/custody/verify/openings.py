@@ -8,13 +8,14 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 import orjson
 
 from archive.custody.canonical import canonical, commitment
 from archive.custody.verify.chains import typed
-from archive.custody.verify.reader import Reader, Row, event_columns
+from archive.custody.verify.reader import Reader, Row, events_at, ids_at
 from archive.custody.verify.report import Found
 
 WITHHELD = ""
@@ -27,15 +28,10 @@ TOLD = frozenset((ROLES, *CHECKED))
 def check_openings(reader: Reader, start: int, end: int, labels: list[str]) -> dict[str, Any]:
     """Openings of the events at positions start to end - 1, and what they add up to for records of these kinds."""
     fold = Fold(reader, labels)
-    for low in range(start, end, CHUNK):
-        high = min(low + CHUNK, end)
-        fold.take(
-            reader.rows(
-                f"SELECT p.position, {event_columns(reader)} FROM archive_custodyposition p "
-                "JOIN archive_custodyevent e ON e.id = p.event_id "
-                f"WHERE p.position >= {low:d} AND p.position < {high:d} ORDER BY p.position"
-            )
-        )
+    for low, among in zip(range(start, end, CHUNK), ids_at(reader, start, end, CHUNK), strict=True):
+        rows = reader.rows(events_at(reader, low, min(low + CHUNK, end), among))
+        rows.sort(key=itemgetter(0))
+        fold.take(rows)
     return fold.told()
 
 

@@ -1,6 +1,7 @@
 """Reading many rows quickly, on PostgreSQL and SQLite, in one state of the database."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -45,12 +46,33 @@ class Reader:
         if not self.postgresql:
             with self.database.cursor() as cursor:
                 return cursor.execute(sql, values).fetchall()
+        with self.database.wrap_database_errors, self._begun(sql, values) as cursor:
+            return cursor.fetchall()
+
+    def ask(self, sql: str) -> Callable[[], list[tuple]]:
+        """Begin a query; what is returned gives all its rows. Within `ahead` PostgreSQL works on it meanwhile."""
+        if not self.postgresql:
+            return functools.partial(self.rows, sql)
+        with self.database.wrap_database_errors:
+            cursor = self._begun(sql, ())
+
+        def rows() -> list[tuple]:
+            with self.database.wrap_database_errors:
+                return cursor.fetchall()
+
+        return rows
+
+    def ahead(self) -> contextlib.AbstractContextManager[Any]:
+        """Within it PostgreSQL answers queries in the order in which they are asked, without being waited for."""
+        return self.database.connection.pipeline() if self.postgresql else contextlib.nullcontext()
+
+    def _begun(self, sql: str, values: Sequence[Any]) -> Any:
         from django.db.backends.postgresql.base import ServerBindingCursor
         from psycopg.types.numeric import Int8BinaryLoader
 
-        with self.database.wrap_database_errors, ServerBindingCursor(self.database.connection) as cursor:
-            cursor.adapters.register_loader("timestamptz", Int8BinaryLoader)  # as they are sent
-            return cursor.execute(sql, values or None, binary=True).fetchall()
+        cursor = ServerBindingCursor(self.database.connection)
+        cursor.adapters.register_loader("timestamptz", Int8BinaryLoader)  # as they are sent
+        return cursor.execute(sql, values or None, binary=True)
 
     def one(self, sql: str, values: Sequence[Any] = ()) -> Any:
         """The first column of the first row, or None."""
@@ -92,6 +114,28 @@ def event_columns(reader: Reader) -> str:
     """The columns of an event `e` that are checked, in the order of `Row`."""
     time = "e.time" if reader.postgresql else reader.text("e.time")
     return f"e.id, e.subject, e.number, e.type, {time}, e.canonical, e.hash"
+
+
+def events_at(reader: Reader, low: int, high: int, among: str) -> str:
+    """SQL for the events at positions low to high - 1, in any order: sorted, the database would carry the bytes around.
+
+    `among` bounds their ids, so that the database reads no others.
+    """
+    return (
+        f"SELECT p.position, {event_columns(reader)} FROM archive_custodyposition p JOIN archive_custodyevent e "
+        f"ON e.id = p.event_id WHERE p.position >= {low:d} AND p.position < {high:d} AND e.id {among}"
+    )
+
+
+def ids_at(reader: Reader, start: int, end: int, each: int) -> list[str]:
+    """For each so many positions from start to end - 1: what bounds the ids of the events there."""
+    bounds = ["BETWEEN 1 AND 0"] * -(-(end - start) // each)
+    for at, first, last in reader.rows(
+        f"SELECT (position - {start:d}) / {each:d}, MIN(event_id), MAX(event_id) FROM archive_custodyposition "
+        f"WHERE position >= {start:d} AND position < {end:d} GROUP BY 1"
+    ):
+        bounds[at] = f"BETWEEN {first:d} AND {last:d}"
+    return bounds
 
 
 @contextlib.contextmanager
