@@ -9,6 +9,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.html import strip_tags
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -148,7 +149,7 @@ def shown_examples(question: Question, item: Item | None = None, *, sharp: bool 
 
 
 def what_words(example: Example) -> str:
-    """What of its item an example is; of a picture or words, what models made of them."""
+    """What of its item an example is; of a picture or words, what models made of them. Plain text."""
     if example.words:
         look = PictureLook.objects.filter(example=example).first()
         if look is None:
@@ -159,7 +160,8 @@ def what_words(example: Example) -> str:
         if look is None:
             return _("a picture; no model has looked at it yet, so it teaches nothing so far")
         return _(look.trouble) if look.trouble else _("a picture")
-    at = clock(example.at_ms / 1000) if example.at_ms is not None else ""
+    # As text, in marks that keep it whole in a line from right to left: messages show no markup
+    at = f"\u2066{strip_tags(clock(example.at_ms / 1000))}\u2069" if example.at_ms is not None else ""
     if example.x is not None:
         return _("a box in it, at %(at)s") % {"at": at} if at else _("a box in it")
     return _("the frame at %(at)s") % {"at": at} if at else _("the whole of it")

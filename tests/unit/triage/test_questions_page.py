@@ -1,12 +1,15 @@
 """The page of a case's questions: what is asked, what people answered, what the order rests on; who may ask and close."""
 
+from uuid import uuid4
+
 import pytest
 
 from archive.models import CustodyEvent
 from tests import cast
 from triage import questions
-from triage.models import Question
+from triage.models import Example, Question
 from triage.questions import Tally
+from triage.views.questions import what_words
 
 pytestmark = pytest.mark.django_db
 
@@ -96,3 +99,10 @@ def test_who_may_not_edit_reads_and_neither_asks_nor_closes(case, damage, role):
     assert "Does it show damage?" in shown and "Ask a further question" not in shown
     assert browser.post(f"/cases/{case.code}/questions/", {"text": "More?"}).status_code == 404
     assert browser.post(f"/cases/{case.code}/questions/1/close", {"reason": "x"}).status_code == 404
+
+
+def test_a_moment_given_as_an_example_is_named_in_plain_words():
+    given = Example(item_id=uuid4(), at_ms=2000)
+    assert what_words(given) == "the frame at \u20660:02\u2069", (
+        "a message would show markup as it is written"
+    )
