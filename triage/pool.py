@@ -74,6 +74,8 @@ def read(
     """
     names = sorted(recipes)
     found = {name: _vectors(case, recipes[name]) for name in names}
+    if among is not None:
+        found = {name: _limited(own, values, among) for name, (own, values) in found.items()}
     found = {name: rows for name, rows in found.items() if len(rows[0])}
     names = [name for name in names if name in found]
     if not names:
@@ -81,9 +83,6 @@ def read(
     numbers, has = _presence([found[name][0] for name in names])
     if only is not None:
         numbers, has = only
-    elif among is not None:
-        kept = np.isin(numbers, among)
-        numbers, has = numbers[kept], has[kept]
     digest = hashlib.sha256()
     shown = {name: _of_examples(examples, recipes[name]) for name in names}
     widths = [found[name][1].shape[1] for name in names]
@@ -150,6 +149,14 @@ def example_rows(
             found[place, left : left + width] = scales[name].normalised(value[None], share)[0]
         left += width
     return found
+
+
+def _limited(
+    own: Numbers, values: NDArray[np.float16], among: Numbers
+) -> tuple[Numbers, NDArray[np.float16]]:
+    """Those of some items; the very arrays where all are."""
+    kept = np.isin(own, among)
+    return (own, values) if kept.all() else (own[kept], values[kept])
 
 
 def _vectors(

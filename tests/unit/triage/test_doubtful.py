@@ -46,6 +46,7 @@ def main(case, items, actor):
 
 
 def test_the_odd_answer_is_found_by_a_job_that_changes_nothing(case, items, main, actor):
+    questions.ask(case=case, actor=actor, text="Which nobody has answered yet")
     doubtful.search(case=case, actor=actor)
     before = Decision.objects.count()
     jobs.run_waiting("triage.doubtful")
