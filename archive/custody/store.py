@@ -7,6 +7,7 @@ there the same happens row by row.
 """
 
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,12 +66,12 @@ _EVENT = "INSERT INTO archive_custodyevent (subject, number, type, time, canonic
 _OPENING = "INSERT INTO archive_custodyopening (event_id, pointer, salt, value) "
 _PENDING = "p AS (INSERT INTO archive_custodypending (event_id) SELECT id FROM e)"
 _NEXT = (  # a subject that another transaction holds is passed over: who waits for it reads the clock afterwards
-    "t AS MATERIALIZED (SELECT id, length + 1 AS number, tip FROM archive_custodysubject WHERE name = %s FOR UPDATE SKIP LOCKED), "
+    "t AS MATERIALIZED (SELECT id, name, length + 1 AS number, tip FROM archive_custodysubject WHERE name = %s FOR UPDATE SKIP LOCKED), "
     "b AS MATERIALIZED (SELECT t.*, %s::bytea || convert_to(number::text, 'UTF8') || %s::bytea || convert_to(tip, 'UTF8') "
     "|| %s::bytea AS body FROM t), "
     "n AS MATERIALIZED (SELECT b.*, encode(sha256(decode('00', 'hex') || body), 'hex') AS hash FROM b), "
     "e AS (INSERT INTO archive_custodyevent (subject, number, type, time, canonical, hash) "
-    "SELECT %s, number, %s, %s, body, hash FROM n RETURNING id), "
+    "SELECT name, number, %s, %s, body, hash FROM n RETURNING id), "
     "s AS (UPDATE archive_custodysubject s SET length = n.number, tip = n.hash FROM n WHERE s.id = n.id RETURNING s.id), "
 )
 
@@ -82,6 +83,21 @@ def _server_binding_cursor() -> Any:
     )  # there is psycopg only with PostgreSQL
 
     return ServerBindingCursor
+
+
+class _Kept(threading.local):
+    """A thread's cursor, with what it has learnt of writing and reading types: a new one learns that again each time."""
+
+    cursor: Any = None
+
+    def of(self, connection: Any) -> Any:
+        """The server-binding cursor on this connection of psycopg."""
+        if self.cursor is None or self.cursor.connection is not connection or self.cursor.closed:
+            self.cursor = _server_binding_cursor()(connection)
+        return self.cursor
+
+
+_kept = _Kept()
 
 
 class Writer:
@@ -96,7 +112,7 @@ class Writer:
         self.prepares = self.postgresql and not many
         self.cursor: Any
         if self.prepares:
-            self.cursor = _server_binding_cursor()(self.database.connection)
+            self.cursor = _kept.of(self.database.connection)
         else:
             self.cursor = self.database.cursor()
 
@@ -104,7 +120,8 @@ class Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.cursor.close()
+        if not self.prepares:
+            self.cursor.close()
 
     def _run(self, sql: str, values: Sequence[Any]) -> None:
         if self.prepares:
@@ -150,20 +167,10 @@ class Writer:
 
         None, with nothing done, when the subject is new, or another transaction holds it.
         """
-        values: list[Any] = [
-            draft.subject,
-            draft.begin,
-            draft.middle,
-            draft.rest,
-            draft.subject,
-            draft.type,
-            draft.time,
-        ]
-        parts = [_PENDING, *([_opened(draft.openings, values)] if draft.openings else [])]
-        self._run(
-            f"WITH {_NEXT}{', '.join(parts)} SELECT e.id, n.number, n.tip, n.hash, (SELECT COUNT(*) FROM s) FROM e, n",
-            values,
-        )
+        values: list[Any] = [draft.subject, draft.begin, draft.middle, draft.rest, draft.type, draft.time]
+        for pointer, salt, value in draft.openings:
+            values += (pointer, salt, json.dumps(value))
+        self._run(_append_draft(len(draft.openings)), values)
         return self.cursor.fetchone()
 
     def append(self, events: list[Recorded], tips: list[Tip]) -> list[int]:
@@ -195,7 +202,9 @@ class Writer:
                 values += (tip.pk, tip.length, tip.tip)
         opened = [(event, *opening) for event in events for opening in event.openings]
         if opened and len(events) == 1:
-            parts.append(_opened(events[0].openings, values))
+            parts.append(_opened(len(opened)))
+            for _, pointer, salt, value in opened:
+                values += (pointer, salt, json.dumps(value))
         elif opened:
             rows = ", ".join(["(%s,%s::bigint,%s,%s,%s::jsonb)"] * len(opened))
             parts.append(
@@ -233,9 +242,14 @@ class Writer:
         return keys
 
 
-def _opened(openings: list[Opening], values: list[Any]) -> str:
-    """The part of a statement that keeps the openings of its one event `e`; adds its values."""
-    for pointer, salt, value in openings:
-        values += (pointer, salt, json.dumps(value))
-    rows = ", ".join(["(%s::text,%s::text,%s::jsonb)"] * len(openings))
+def _opened(count: int) -> str:
+    """The part of a statement that keeps the openings of its one event `e`."""
+    rows = ", ".join(["(%s::text,%s::text,%s::jsonb)"] * count)
     return f"o AS ({_OPENING}SELECT e.id, v.* FROM e, (VALUES {rows}) v)"
+
+
+@cache
+def _append_draft(openings: int) -> str:
+    """The statement that appends one event with so many openings."""
+    parts = [_PENDING, *([_opened(openings)] if openings else [])]
+    return f"WITH {_NEXT}{', '.join(parts)} SELECT e.id, n.number, n.tip, n.hash, (SELECT COUNT(*) FROM s) FROM e, n"
