@@ -31,14 +31,25 @@ def tile_path(level: int | str, index: int, width: int = WIDTH) -> str:
 def write(folder: Path, *, entries: bool = True, progress: Progress = lambda count: None) -> Checkpoint:
     """Bring a folder up to the newest checkpoint: new tiles first, `checkpoint` last. Full tiles there are kept.
 
-    Raises BadInput when there is no checkpoint yet or the folder belongs to another log, Damaged when tiles or events
-    are missing. What was written before an error is a prefix of the log and does no harm.
+    Raises BadInput when there is no checkpoint yet, the folder belongs to another log or cannot be written, Damaged when
+    tiles or events are missing. What was written before an error is a prefix of the log and does no harm.
     """
     newest = Checkpoint.objects.first()
     if newest is None:
         raise BadInput("There is no checkpoint to publish yet: run `manage.py custody checkpoint`.")
-    folder.mkdir(parents=True, exist_ok=True)
-    _require_same_log(folder, newest)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _require_same_log(folder, newest)
+        _write(folder, newest, entries=entries, progress=progress)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"{folder} cannot be written, or is no folder of a log ({error}). What lies there is a part of the log; the "
+            "same command goes on from there."
+        ) from error
+    return newest
+
+
+def _write(folder: Path, newest: Checkpoint, *, entries: bool, progress: Progress) -> None:
     width, level = newest.size, 0
     while width:
         _write_level(folder, level, width)
@@ -46,11 +57,12 @@ def write(folder: Path, *, entries: bool = True, progress: Progress = lambda cou
     if entries:
         _write_entries(folder, newest.size, progress)
     _put(folder / "checkpoint", cosigned_note(newest).encode())
-    return newest
 
 
 def _require_same_log(folder: Path, newest: Checkpoint) -> None:
     there = folder / "checkpoint"
+    for left in folder.glob(".checkpoint.*"):  # by a run that was killed
+        left.unlink()
     others = [path.name for path in folder.iterdir() if path.name not in ("checkpoint", "tile")]
     if others:
         raise BadInput(

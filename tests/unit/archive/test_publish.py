@@ -196,6 +196,24 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["letter.txt"]
 
 
+def test_a_folder_that_cannot_be_a_logs_is_named_and_one_of_a_killed_run_is_taken_up(tmp_path):
+    happen("item:a")
+    (tmp_path / "file").touch()
+    for name, make in (
+        ("binary", lambda path: path.write_bytes(b"\xff\xfe")),
+        ("folder", lambda path: path.mkdir()),
+    ):
+        (tmp_path / name).mkdir()
+        make(tmp_path / name / "checkpoint")
+    for name in ("file", "binary", "folder"):
+        with pytest.raises(CommandError, match="cannot be written, or is no folder of a log"):
+            call_command("custody", "publish", str(tmp_path / name), stdout=io.StringIO())
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / ".checkpoint.0a1b2c3d").touch()
+    call_command("custody", "publish", str(tmp_path / "killed"), stdout=io.StringIO())
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["checkpoint", "tile"]
+
+
 def test_hashes_only_leaves_the_events_out(tmp_path):
     happen("item:a")
     call_command("custody", "publish", str(tmp_path / "log"), "--hashes-only", stdout=io.StringIO())
