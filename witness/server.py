@@ -103,7 +103,13 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, lines)
 
     def do_GET(self) -> None:
-        for known in self.server.store.logs():
+        try:
+            logs = self.server.store.logs()
+        except sqlite3.Error as error:
+            log.error("%s", error)
+            self.answer(503, "The witness cannot read its state; try again later.\n")
+            return
+        for known in logs:
             name = hashlib.sha256(known.origin.encode()).hexdigest()
             if self.path == f"{self.server.prefix}/{name}/checkpoint" and known.size is not None:
                 self.answer(200, known.note.decode())

@@ -272,6 +272,16 @@ def test_killed_it_either_remembers_or_has_not_signed(folder, moment, patch, siz
         again.stop()
 
 
+def test_with_a_state_that_is_damaged_it_signs_nothing_and_says_so(folder):
+    process = RunningWitness(folder)
+    try:
+        (folder / "witness.sqlite").write_bytes(b"no database " * 1000)
+        assert process.status(TREE.request(0, 9)) == 503
+        assert process.status(None, "GET", "/00/checkpoint") == 503
+    finally:
+        process.stop()
+
+
 def test_a_clock_that_went_back_signs_nothing(folder):
     now = [1_000_000.0]
     store = Store(folder, clock=lambda: now[0])
