@@ -20,6 +20,7 @@ from triage.models import Analysis, Vector
 
 Progress = Callable[[str, int, int], None]
 OTHER = "other"
+NO_SOURCE = "no source"  # the group of those whose source is unknown
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,13 @@ def from_case(case: Case, number: int) -> Labelled:
     said = questions.labels(question)
     classes = (OTHER, f"question {question.number}")
     found, lines = [], []
-    for item in (
-        Item.objects.filter(pk__in=list(said), kind=Item.Kind.VIDEO).select_related("source").order_by("code")
-    ):
+    videos = Item.objects.filter(pk__in=list(said), kind=Item.Kind.VIDEO).held()
+    for item in videos.select_related("source").order_by("number"):
         looks = _looks(item)
         if looks:
             at_ms, rows = looks
             lines.append(f"{item.sha256}  {said[item.pk]}")
-            group = item.source.code if item.source else ""
+            group = item.source.code if item.source else NO_SOURCE
             found.append(Clip(at_ms, rows, int(said[item.pk]), group))
     return Labelled(found, classes, hashlib.sha256("\n".join(lines).encode()).hexdigest())
 
