@@ -41,7 +41,9 @@ def _sequence_batch(batch: int) -> int:
             cursor.execute(
                 "INSERT INTO archive_custodyposition (position, event_id) "
                 "SELECT %s + ROW_NUMBER() OVER (ORDER BY event_id) - 1, event_id FROM "
-                "(SELECT event_id FROM archive_custodypending ORDER BY event_id LIMIT %s) AS waiting",
+                "(SELECT event_id FROM archive_custodypending ORDER BY event_id LIMIT %s) AS waiting "
+                # never a position without an event; written so that each is looked up by its key
+                "WHERE (SELECT id FROM archive_custodyevent WHERE id = event_id) IS NOT NULL",
                 [first, batch],
             )
             done = cursor.rowcount

@@ -1,7 +1,8 @@
 """Tables of the custody log. Triggers refuse UPDATE, DELETE and TRUNCATE on the append-only ones.
 
 What is written with each event refers to it without a foreign-key constraint: the statement that writes it takes the key
-from the event that it stores, or from such a row, and no event can be deleted; `custody verify` finds what refers to none.
+from the event that it stores, and no event can be deleted. The sequencer gives no position to what is no event, and
+`custody verify` names a position that has none.
 """
 
 from django.db import models

@@ -387,3 +387,20 @@ def test_triggers_are_back_and_fire_after_each_attack(archive):
         ATTACKS[name](archive)
         with pytest.raises(Exception, match="append-only|refused"), transaction.atomic(), recording():
             connection.cursor().execute("UPDATE archive_custodyevent SET number = 9")
+
+
+def test_what_waits_but_is_no_event_gets_no_position(archive):
+    with recording(), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO archive_custodypending (event_id) VALUES (99999999)")
+    happen(1)
+    assert advance() == 3
+    assert "missing position" not in seen(archive)
+
+
+def test_a_position_without_an_event_is_named(archive):
+    end = CustodyPosition.objects.count()
+    with recording(), connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO archive_custodyposition (position, event_id) VALUES (%s, 99999999)", [end]
+        )
+    assert "missing position" in seen(archive)
