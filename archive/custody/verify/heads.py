@@ -76,7 +76,10 @@ def check_heads(
     chain = _keys(report, public_key)
     rules = _policy(report, policy)
 
+    lost: list[Any] = []
+
     def unreadable(key: Any) -> None:
+        lost.append(key)
         told = "a column of it, or of what confirms it, holds what no such column can hold"
         report.add("altered checkpoint", f"checkpoint {key}", told)
 
@@ -117,7 +120,7 @@ def check_heads(
         if parsed:
             heads.signed.append((place, parsed.size, parsed.root))
             heads.anchored += _known_times(report, parsed, rules)
-            if all((row.size, row.root) != (parsed.size, parsed.root.hex()) for row in rows):
+            if not lost and all((row.size, row.root) != (parsed.size, parsed.root.hex()) for row in rows):
                 report.add("missing checkpoint", place, "the log does not have it among those that it signed")
     _restores(report)
     if not report.checkpoints:
@@ -126,7 +129,7 @@ def check_heads(
         )
     if rules is not None:
         _satisfied(report, rows, rules)
-    heads.whole = True
+    heads.whole = not lost
     return heads
 
 

@@ -1,5 +1,6 @@
 """Step 10: custody-relevant rows, and the roles that people have, are what their events add up to."""
 
+import contextlib
 from collections import defaultdict
 from datetime import timedelta
 from functools import partial
@@ -7,6 +8,7 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib.auth.models import Permission
+from django.core.exceptions import ValidationError
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
@@ -70,6 +72,8 @@ class Rows:
                     self.report.add("unrecorded erasure", place, sentence)
 
     def _unreadable(self, label: str, key: Any) -> None:
+        with contextlib.suppress(ValidationError):
+            self.state.get(label, {}).pop(str(apps.get_model(label)._meta.pk.to_python(key)), None)
         self.report.add(
             "altered row", f"{label} {key}", "one of its fields holds what no such field can hold"
         )
