@@ -17,8 +17,10 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from archive.custody.canonical import ZERO_HASH
+from archive.errors import Damaged
 
 Opening = tuple[str, str, Any]  # pointer, salt, value
+SWALLOWED = "The database did not store the event as it was told to. Nothing was changed."
 AT_ONCE = 500  # events in one statement: 65,535 parameters are PostgreSQL's limit, and texts grow long before
 
 
@@ -215,9 +217,9 @@ class Writer:
                 values += (event.subject, event.number, pointer, salt, json.dumps(value))
         sql = f"WITH {', '.join(parts)} SELECT id, subject, number FROM e"
         self._run(sql, values)
-        if len(events) == 1:
-            return [self.cursor.fetchone()[0]]
         keys = {(subject, number): pk for pk, subject, number in self.cursor.fetchall()}
+        if len(keys) != len(events):  # a trigger swallowed some
+            raise Damaged(SWALLOWED)
         return [keys[event.subject, event.number] for event in events]
 
     def _append_one_by_one(self, events: list[Recorded], tips: list[Tip]) -> list[int]:
@@ -226,6 +228,8 @@ class Writer:
             moment = self.database.ops.adapt_datetimefield_value(event.time)
             row = (event.subject, event.number, event.type, moment, event.canonical, event.hash)
             self.cursor.execute(f"{_EVENT}(%s, %s, %s, %s, %s, %s)", row)
+            if self.cursor.rowcount != 1:  # a trigger swallowed it
+                raise Damaged(SWALLOWED)
             keys.append(self.cursor.lastrowid)
             if event.openings:
                 self.cursor.executemany(

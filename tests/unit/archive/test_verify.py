@@ -14,7 +14,8 @@ from archive.custody.checkpoint import create_key_file, public_bytes, sign_note,
 from archive.custody.log import record
 from archive.custody.sequence import sequence
 from archive.custody.verify import verify, verify_subject
-from archive.models import Checkpoint, CustodyEvent, CustodyOpening, CustodyPosition, Item, User
+from archive.errors import Damaged
+from archive.models import Case, Checkpoint, CustodyEvent, CustodyOpening, CustodyPosition, Item, User
 from tests import cast
 from tests.superuser import sign_all_events, superuser
 
@@ -279,6 +280,20 @@ def test_an_event_that_was_slipped_in(log):
         )
     found = faults()
     assert {"altered tip", "lost pending mark"} <= found.keys()
+
+
+def test_a_trigger_that_swallows_events_lets_no_change_happen_without_its_event(log):
+    swallow = {
+        "sqlite": "CREATE TRIGGER swallow BEFORE INSERT ON archive_custodyevent BEGIN SELECT RAISE(IGNORE); END",
+        "postgresql": "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+        "CREATE TRIGGER swallow BEFORE INSERT ON archive_custodyevent FOR EACH ROW EXECUTE FUNCTION swallow()",
+    }
+    before = CustodyEvent.objects.count()
+    with superuser() as hand:
+        hand.sql(swallow[connection.vendor])
+    with pytest.raises(Damaged):
+        cases.open_case(code="RIO-9", title="t", actor=Actor.operator())
+    assert CustodyEvent.objects.count() == before and not Case.objects.filter(code="RIO-9").exists()
 
 
 # --- checkpoints --------------------------------------------------------------------------------------------------
