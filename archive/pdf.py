@@ -1,19 +1,23 @@
-"""HTML of ours to PDF, in a process of its own: `python -I pdf.py IN.html OUT.pdf FONTS [PICTURES]`.
+"""HTML of ours to PDF, in a process of its own: `python -I pdf.py FONTS NAME.pdf.html...` writes each NAME.pdf beside it.
 
 A long report takes time and memory; here both end with the process, and originals are written meanwhile. Nothing is
-fetched: the only addresses that lead anywhere are those of a font in FONTS and of a picture in PICTURES, or of one field of
-it as in a chessboard: `NAME/FIELD-COLUMNS-ROWS-GAP`, counted from 0, row by row, with so many pixels between fields. A picture
-is decoded and drawn again, small and without anything else that its file may hold. The same page gives the same bytes.
+fetched: the only addresses that lead anywhere are those of a font in FONTS and of a picture in the folder
+NAME.pdf.pictures, where there is one, or of one field of it as in a chessboard: `NAME/FIELD-COLUMNS-ROWS-GAP`, counted
+from 0, row by row, with so many pixels between fields. A picture is decoded and drawn again, small and without anything else
+that its file may hold. The same page gives the same bytes.
 """
 
 import gc
 import hashlib
 import io
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 from PIL import Image
 from weasyprint import HTML
+from weasyprint.text.fonts import FontConfiguration
 from weasyprint.urls import URLFetcher, URLFetcherResponse
 
 FONT, PICTURE = "amparo-font:", "amparo-picture:"
@@ -25,10 +29,10 @@ DECODERS = ("JPEG", "PNG")
 class OurFiles(URLFetcher):
     """Gives out the fonts of one folder and the pictures of another, and nothing else."""
 
-    def __init__(self, fonts: Path, pictures: Path | None) -> None:
+    def __init__(self, fonts: Path, pictures: Path) -> None:
         super().__init__(allowed_protocols=())
         self.fonts = {f"{FONT}{file.stem}": file for file in fonts.glob("*.woff2")}
-        self.pictures = {f"{PICTURE}{file.name}": file for file in pictures.iterdir()} if pictures else {}
+        self.pictures = {f"{PICTURE}{file.name}": file for file in pictures.glob("*")}
 
     def fetch(self, url: str, headers: dict[str, str] | None = None) -> URLFetcherResponse:
         """Open a font or a picture. Raises ValueError for any other address."""
@@ -58,14 +62,20 @@ def small(file: Path, field: int = 0, columns: int = 1, rows: int = 1, gap: int 
     return out.getvalue()
 
 
-def as_pdf(html: str, fonts: Path, pictures: Path | None = None) -> bytes:
-    """Turn a page into PDF."""
+def as_pdf(html: str, fonts: Path, pictures: Path, unpacked: FontConfiguration) -> bytes:
+    """Turn a page into PDF. Fonts that another page has unpacked are not unpacked again."""
     identifier = hashlib.sha256(html.encode()).digest()[:16]
     page = HTML(string=html, url_fetcher=OurFiles(fonts, pictures))
-    return page.write_pdf(pdf_identifier=identifier)
+    return page.write_pdf(font_config=unpacked, pdf_identifier=identifier)
 
 
 if __name__ == "__main__":
-    source, target, folder, *gallery = map(Path, sys.argv[1:])
+    folder, *sources = map(Path, sys.argv[1:])
     gc.disable()  # a document lives as long as the process; looking through it again and again takes a seventh of the time
-    target.write_bytes(as_pdf(source.read_text(encoding="utf-8"), folder, *gallery))
+    tempfile.tempdir = str(sources[0].parent)  # fonts are unpacked there
+    unpacked = FontConfiguration()
+    for source in sources:
+        target = source.with_suffix("")
+        gallery = target.with_name(f"{target.name}.pictures")
+        target.write_bytes(as_pdf(source.read_text(encoding="utf-8"), folder, gallery, unpacked))
+    os._exit(0)  # Pango's own thread may still run, in a library that an orderly end unloads under it

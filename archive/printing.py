@@ -26,10 +26,10 @@ LIMIT_S = 60
 
 def print_page(html: str, folder: Path) -> bytes:
     """A short page as PDF; `folder` is private and emptied by the caller. Raises ToolFailed."""
-    page, pdf = folder / "page.html", folder / "page.pdf"
+    page, pdf = folder / "page.pdf.html", folder / "page.pdf"
     page.write_text(html, encoding="utf-8")
     environment = {"PATH": os.defpath, "HOME": str(folder), "LANG": "C.UTF-8"}
-    command = [sys.executable, "-I", PROGRAM, page, pdf, FONTS]
+    command = [sys.executable, "-I", PROGRAM, FONTS, page]
     try:
         done = subprocess.run(
             command,

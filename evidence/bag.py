@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Both = tuple[hashlib._Hash, hashlib._Hash]
 
 PIECE = 2**20
+HANDED = 2**17  # bytes handed to the system at a time: it takes larger pieces several times more slowly
 AHEAD = 8  # pieces that wait to be hashed at most
 BAGIT_TXT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 MAX_NAME_BYTES = 160
@@ -281,7 +282,7 @@ def write_folder(
 def _write_all(file: io.FileIO, piece: bytes) -> None:
     rest = memoryview(piece)
     while rest:
-        rest = rest[file.write(rest) :]
+        rest = rest[file.write(rest[:HANDED]) :]
 
 
 def sync(path: Path) -> None:

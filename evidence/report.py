@@ -85,46 +85,45 @@ class _Maker:
     def make(self) -> list[Path]:
         """Make all of them."""
         seen, dossiers = overview(self.data), held.dossiers(self.data)
-        files: list[Future[Path]] = []
+        files: list[Future[list[Path]]] = []
         with ThreadPoolExecutor(SIDE_BY_SIDE, "report-file") as pool:
             for number, name in enumerate(self.about.reports, 1):
                 if number > SIDE_BY_SIDE:  # so that pages and pictures do not pile up
                     files[-SIDE_BY_SIDE].result()
-                gallery = self.folder / f"pictures-{number}"
+                gallery = self.folder / f"{name}.pictures"
                 gallery.mkdir()
                 pages = [
                     _page(one, self._pictures(one, gallery)) for one in islice(dossiers, ITEMS_PER_REPORT)
                 ]
                 context = _context(self.data, self.about, seen, pages, number, self.pictures)
-                html = render_to_string("evidence/report.html", context)
-                files.append(pool.submit(self._report, html, name, gallery))
-            certified = statements.certification(self.data, self.about, seen)
-            for name, words in (
-                ("certification.pdf", certified),
-                ("custody-statement.pdf", statements.beginning(self.about, seen)),
-            ):
-                about = {
-                    "statement": words,
-                    "faces": FACES,
-                    "software": self.about.software,
-                    "name": self.about.name,
-                }
-                html = render_to_string("evidence/statement.html", about)
-                files.append(pool.submit(self._print, html, name))
-        return [file.result() for file in files]
+                printed = {name: render_to_string("evidence/report.html", context)}
+                if number == len(self.about.reports):  # rather than start one more process
+                    printed |= self._statements(seen)
+                files.append(pool.submit(self._print, printed))
+        return [file for each in files for file in each.result()]
 
-    def _report(self, html: str, name: str, gallery: Path) -> Path:
-        made = self._print(html, name, gallery)
-        shutil.rmtree(gallery)
-        return made
+    def _statements(self, seen: Overview) -> dict[str, str]:
+        """Both statements as HTML, by the names of their files."""
+        words = {
+            "certification.pdf": statements.certification(self.data, self.about, seen),
+            "custody-statement.pdf": statements.beginning(self.about, seen),
+        }
+        same = {"faces": FACES, "software": self.about.software, "name": self.about.name}
+        return {
+            name: render_to_string("evidence/statement.html", {"statement": statement, **same})
+            for name, statement in words.items()
+        }
 
-    def _print(self, html: str, name: str, *gallery: Path) -> Path:
-        page, pdf = self.folder / f"{name}.html", self.folder / name
-        page.write_text(html, encoding="utf-8")
+    def _print(self, printed: dict[str, str]) -> list[Path]:
+        """Make these PDF files of their HTML, in one process, each with the pictures that lie ready for it."""
+        pdfs = [self.folder / name for name in printed]
+        pages = [pdf.with_name(f"{pdf.name}.html") for pdf in pdfs]
+        for page, html in zip(pages, printed.values(), strict=True):
+            page.write_text(html, encoding="utf-8")
         if self._stopped.is_set():
             raise ToolFailed("The report was stopped. Nothing was exported.")
         process = subprocess.Popen(
-            [sys.executable, "-I", PROGRAM, page, pdf, FONTS, *gallery],
+            [sys.executable, "-I", PROGRAM, FONTS, *pages],
             env={  # fonts are stamped with a time: always the same one
                 "PATH": os.defpath,
                 "HOME": str(self.folder),
@@ -155,8 +154,12 @@ class _Maker:
                 f"{words[-200:].decode(errors='replace')}). Nothing was exported: try again, and tell your administrator if "
                 "it stays so."
             )
-        page.unlink()
-        return pdf
+        for pdf, page in zip(pdfs, pages, strict=True):
+            page.unlink()
+            gallery = pdf.with_name(f"{pdf.name}.pictures")
+            if gallery.exists():
+                shutil.rmtree(gallery)
+        return pdfs
 
     def _pictures(self, one: Held, gallery: Path) -> list[Picture]:
         """An item's pictures, which now lie in the gallery; none where there are none or none are wanted."""

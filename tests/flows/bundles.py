@@ -9,10 +9,11 @@ from pathlib import Path
 from evidence import bundle
 
 
-def blank(self, html: str, name: str, *gallery: Path) -> Path:
-    """A file in the place of one that was printed, which takes seconds."""
-    (self.folder / name).write_bytes(b"%PDF-1.4\n%%EOF\n")
-    return self.folder / name
+def blank(self, printed: dict[str, str]) -> list[Path]:
+    """Files in the place of those that were printed, which takes seconds."""
+    for name in printed:
+        (self.folder / name).write_bytes(b"%PDF-1.4\n%%EOF\n")
+    return [self.folder / name for name in printed]
 
 
 def check(made: Path, tmp_path: Path, *arguments: str) -> tuple[int, str]:

@@ -55,10 +55,11 @@ def printed():
     """Asked for by tests that read the pages."""
 
 
-def blank(self, html: str, name: str, *gallery: Path) -> Path:
-    """A file in the place of one that was printed."""
-    (self.folder / name).write_bytes(b"%PDF-1.4\n%%EOF\n")
-    return self.folder / name
+def blank(self, printed: dict[str, str]) -> list[Path]:
+    """Files in the place of those that were printed."""
+    for name in printed:
+        (self.folder / name).write_bytes(b"%PDF-1.4\n%%EOF\n")
+    return [self.folder / name for name in printed]
 
 
 @pytest.fixture
@@ -352,14 +353,13 @@ def test_report_fetches_nothing(tmp_path):
         hostile = (
             f'<img src="{there}/x"><img src="{(tmp_path / "secret.svg").as_uri()}"><a href="{there}">link</a>'
         )
-        (tmp_path / "in.html").write_text(f'{hostile}<style>@import "{there}/x.css";</style>text')
+        (tmp_path / "out.pdf.html").write_text(f'{hostile}<style>@import "{there}/x.css";</style>text')
         command = [
             sys.executable,
             "-I",
             report.PROGRAM,
-            tmp_path / "in.html",
-            tmp_path / "out.pdf",
             report.FONTS,
+            tmp_path / "out.pdf.html",
         ]
         subprocess.run(command, check=True)
         with pytest.raises(BlockingIOError):
