@@ -87,7 +87,10 @@ class Handler(BaseHTTPRequestHandler):
         except Malformed as error:
             self.answer(400, f"The request is malformed: {error}.\n")
         except Conflict as error:
-            log.info("%r: 409, is at %d", origin, error.size)
+            if error.forked:  # kept in the operator's log, as below
+                log.warning("%r: 409, another tree of %d leaves %r", origin, error.size, body)
+            else:
+                log.info("%r: 409, is at %d", origin, error.size)
             self.answer(409, error.sentence, "text/x.tlog.size")
         except Refused as error:
             # A signed checkpoint that does not fit is the proof of a fork: it is kept in the operator's log.

@@ -44,11 +44,11 @@ class Refused(Exception):
 
 
 class Conflict(Refused):
-    """The old size is not the one that was last cosigned, which is `size`."""
+    """The old size is not the one that was last cosigned, which is `size`; or it is, and of another tree (`forked`)."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, forked: bool = False) -> None:
         super().__init__(409, f"{size}\n")
-        self.size = size
+        self.size, self.forked = size, forked
 
 
 class Unusable(Exception):
@@ -144,6 +144,8 @@ class Store:
             if old != (log.size or 0):
                 raise Conflict(log.size or 0)
             root = log.root if log.size else merkle.EMPTY
+            if old == checkpoint.size and not proof and root != checkpoint.root:
+                raise Conflict(old, forked=True)
             if not merkle.consistent(old, root, checkpoint.size, checkpoint.root, proof):
                 raise Refused(422, "The checkpoint does not continue the one that was cosigned last.")
             moment = int(self.clock())

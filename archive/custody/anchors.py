@@ -154,24 +154,28 @@ def _take_cosignatures(
 ) -> None:
     """Read answers; who says 409 knows another size and is asked once more, with the proof from there."""
     again: _Asked = []
-    for url, witnesses, _, future in asked:
+    for url, witnesses, old, future in asked:
         try:
             answer = future.result()
             if answer[0] == 409:
-                old = _known_size(answer, checkpoint)
-                again.append((url, witnesses, old, pool.submit(_submission(url, old, checkpoint))))
+                known = _known_size(answer, old, checkpoint)
+                again.append((url, witnesses, known, pool.submit(_submission(url, known, checkpoint))))
             else:
                 _take_lines(checkpoint, witnesses, answer, found)
         except AmparoError as error:
             found.errors |= dict.fromkeys((w.key.label for w in witnesses), error.sentence)
-    for _, witnesses, _, future in again:
+    for _, witnesses, old, future in again:
         try:
-            _take_lines(checkpoint, witnesses, future.result(), found)
+            answer = future.result()
+            if answer[0] == 409:
+                _known_size(answer, old, checkpoint)
+            _take_lines(checkpoint, witnesses, answer, found)
         except AmparoError as error:
             found.errors |= dict.fromkeys((w.key.label for w in witnesses), error.sentence)
 
 
-def _known_size(answer: Answer, checkpoint: Checkpoint) -> int:
+def _known_size(answer: Answer, asked: int, checkpoint: Checkpoint) -> int:
+    """The size in an answer of 409 to `asked`. Raises BadInput where asking again from there cannot help."""
     _, kind, body = answer
     text = body.decode("ascii", "replace").removesuffix("\n")
     if kind.split(";")[0].strip() != "text/x.tlog.size" or not text.isdecimal() or len(text) > 19:
@@ -180,6 +184,11 @@ def _known_size(answer: Answer, checkpoint: Checkpoint) -> int:
         raise BadInput(
             f"It has cosigned {int(text):,} events of this log, and this checkpoint has {checkpoint.size:,}: an older "
             "state of the log was restored, or somebody else signs in its name. Find out before anything else."
+        )
+    if int(text) == asked:
+        raise BadInput(
+            f"It says (409) that the tree of {asked:,} events that it cosigned is another: the log's past was changed. Find "
+            "out before anything else."
         )
     return int(text)
 

@@ -151,7 +151,7 @@ def test_a_log_that_was_rolled_back_or_rewritten_is_told_so(watched, settings):
     other = Checkpoint(pk=row.pk, size=row.size, root="", signed_at=row.signed_at)
     other.note = sign_note(settings.NAME_IN_LOG, row.size, b"r" * 32, signing_key())
     anchors.collect(other)
-    assert "was changed" in errors()["W2"] and "422" in errors()["W2"]
+    assert "was changed" in errors()["W2"] and "409" in errors()["W2"]
     assert not row.cosignatures.exists()
 
 

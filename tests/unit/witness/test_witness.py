@@ -109,9 +109,10 @@ def test_it_cosigns_what_continues_and_refuses_the_rest_as_the_protocol_says(fol
     assert running.status(TREE.request(30, 31, origin="other.example")) == 404
     assert running.status(TREE.request(30, 31, key=OTHER)) == 403
     assert running.status(TREE.request(30, 31).replace("\n31\n", "\n32\n")) == 403
+    # 409: the same size with another root
+    assert running.ask(FORK.request(30, 30)) == (409, "30\n", "text/x.tlog.size")
     # 422: forks, wrong proofs
     assert running.status(FORK.request(30, 31)) == 422
-    assert running.status(FORK.request(30, 30)) == 422
     assert running.status(TREE.request(30, 31, proof=[])) == 422
     assert running.status(TREE.request(30, 31, proof=[*TREE.proof(30, 31), b"x" * 32])) == 422
     assert running.status(TREE.request(30, 30, proof=[b"x" * 32])) == 422
@@ -168,7 +169,7 @@ def test_an_empty_log_is_cosigned_only_with_the_empty_root(folder, running):
     assert running.status(TREE.request(0, 0)) == 200
     wrong = Tree()
     wrong.root = lambda *_: b"\0" * 32
-    assert running.status(wrong.request(0, 0)) == 422
+    assert running.status(wrong.request(0, 0)) == 409
     assert running.status(TREE.request(0, 4, proof=[b"x" * 32])) == 422
     assert running.status(TREE.request(0, 4)) == 200
 
