@@ -39,6 +39,7 @@ __all__ = ["Fault", "Progress", "Report", "verify", "verify_subject"]
 
 Progress = Callable[[int], None]
 CHUNK = 2_000
+NO_EVENT = "NOT EXISTS (SELECT 1 FROM archive_custodyevent e WHERE e.id = {}.event_id)"
 CONFIRMED = {
     "system.checkpoint_witnessed": ("witnesses", "line_sha256", "witness"),
     "system.checkpoint_timestamped": ("timestamps", "response_sha256", "authority"),
@@ -254,15 +255,18 @@ class _Log:
         self._note(checker.noted)
 
     def _marks(self) -> None:
-        """Step 3: each event has a position or is pending, never both, never neither."""
+        """Step 3: each event has a position or is pending, never both, never neither; and only events are."""
         both = self.reader.one(
             "SELECT COUNT(*) FROM archive_custodypending q JOIN archive_custodyposition p ON p.event_id = q.event_id"
         )
         all_of_them = self.reader.one("SELECT COUNT(*) FROM archive_custodyevent")
         neither = abs(all_of_them - self.report.events) if self.complete else 0
-        if both or neither:
+        none = self.reader.one(f"SELECT COUNT(*) FROM archive_custodypending q WHERE {NO_EVENT.format('q')}")
+        if both or neither or none:
             self.report.add(
-                "lost pending mark", "the sequencer's list", f"{neither + both} events are not as it says"
+                "lost pending mark",
+                "the sequencer's list",
+                f"{neither + both + none} events are not as it says",
             )
 
     def _checkpoints(self) -> None:
@@ -310,4 +314,13 @@ def _check_rows(report: Report, pool: pools.Pool, end: int, progress: Progress |
         fold.take(found)
         rows.take(fold.told())
     if not missed:
+        _check_strays(report, pool.reader)
         rows.compare()
+
+
+def _check_strays(report: Report, reader: Reader) -> None:
+    """Openings of no event. They are counted first: to look for each one's event takes longer."""
+    if reader.one("SELECT COUNT(*) FROM archive_custodyopening") != report.openings:
+        stray = reader.one(f"SELECT COUNT(*) FROM archive_custodyopening o WHERE {NO_EVENT.format('o')}")
+        if stray:
+            report.add("altered opening", "the openings", f"{stray} belong to no event")

@@ -263,6 +263,22 @@ def test_lost_pending_mark(log):
     assert "lost pending mark" in faults()
 
 
+@pytest.mark.parametrize(
+    ("kind", "statement"),
+    [
+        ("lost pending mark", "INSERT INTO archive_custodypending (event_id) VALUES (99999999)"),
+        (
+            "altered opening",
+            "INSERT INTO archive_custodyopening (event_id, pointer, salt, value) VALUES (99999999, '/reason', 'ab', '\"x\"')",
+        ),
+    ],
+)
+def test_what_refers_to_no_event_is_named(log, kind, statement):
+    with superuser() as hand:
+        hand.sql(statement)
+    assert faults().keys() == {kind}
+
+
 def test_an_event_that_was_slipped_in(log):
     subject = log["one"].custody_subject()
     with superuser() as hand:
