@@ -20,6 +20,7 @@ from archive.custody import Actor
 from archive.errors import NotAllowed
 from archive.events import EVENTS
 from archive.models import CaseGrant, Item, Job
+from archive.views.cases import JOB_WORDS
 from tests import cast
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +88,10 @@ def tasks() -> dict:
 def test_there_is_one_celery_task_and_it_runs_jobs():
     """Whoever adds a task is asked here what it may do."""
     assert set(tasks()) == {"archive.work"}
+
+
+def test_screens_have_words_for_every_job():
+    assert set(jobs.KINDS) <= set(JOB_WORDS)
 
 
 def test_every_job_is_on_the_list():
