@@ -20,7 +20,7 @@ from tests.captioning import FOLDER, SAID
 from triage import captions, pipeline, preview, questions, queue, registry
 from triage.models import Analysis, Caption, ReadText
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.embedded, pytest.mark.django_db(transaction=True), pytest.mark.slow]
 NAME = "picture-1.png"
 
 
