@@ -205,6 +205,7 @@ class Zip:
         self.real: dict[str, Any] = {}
         self.faults: list[Finding] = []
         tops, end, follows, hidden = set(), 0, 0, not self._ends_well()
+        folders = set()
         for info in sorted(self.zip.infolist(), key=lambda i: i.header_offset):
             top, _, name = info.filename.partition("/")
             tops.add(top)
@@ -227,6 +228,12 @@ class Zip:
                 self.faults.append(CouldNotCheck("zip-bomb", name))
             elif not info.is_dir():
                 add(self, name, info.filename, info)
+            elif why := unsafe(info.filename[:-1]) or (name and unsafe(name[:-1])):
+                self.faults.append(Bad(why, info.filename))
+            else:
+                folders.add(unicodedata.normalize("NFC", name[:-1]))
+        for name in sorted(folders & set(self.real)):
+            self.faults.append(Bad("name-twice", name))
         if len(tops) != 1:
             self.faults.append(Bad("zip-tops", len(tops)))
         if hidden or self.zip.start_dir > end + follows:
@@ -853,6 +860,7 @@ class Check:
         self.note: Note | None = None  # the checkpoint, once its signature and the statement fit it
         self.positions: dict[str, int] = {}  # of the last event by subject, once all are in the log
         self.map_position = -1  # of the event that states the map's root, once it is in the log
+        self.codes: dict[str, str] = {}  # what the lists call each item, by subject
         self.opened: dict[tuple[str, int, str], Any] = {}  # disclosed values by place and pointer
 
     def run(self) -> int:
@@ -1393,20 +1401,28 @@ class Check:
         """Each disclosed value is the one that its event committed to."""
         self._sound_events()
         openings, count, committed = self._values(f"{LOG}openings.jsonl"), 0, 0
-        nothing: tuple[Say, dict] = line_of(0, ""), {}
-        where, opening = next(openings, nothing)
+
+        def after() -> tuple[Say, Any]:
+            end = line_of(0, ""), ...  # no JSON value is this; many are as good as false
+            where, opening = next(openings, end)
+            need(opening is ... or "pointer" in opening, "form", where)
+            return where, opening
+
+        where, opening = after()
         for _, event in self._values(f"{LOG}events.jsonl"):
             committed += commitments(event)
-            while opening and (opening["subject"], opening["number"]) == (event["subject"], event["number"]):
+            at = event["subject"], event["number"]
+            while opening is not ... and (opening["subject"], opening["number"]) == at:
+                self.reading = f"{LOG}openings.jsonl"
                 salt, pointer, value = opening["salt"], opening["pointer"], opening["value"]
                 made = hashlib.sha256(canonical([salt, pointer, value])).hexdigest()
                 kept = is_hash(salt) and is_count(opening["number"])
                 kept = kept and point(event, pointer) == {"commitment": made}
-                need(kept, "opening", where, event_of((event["subject"], event["number"])))
-                self.opened[event["subject"], event["number"], pointer] = value
+                need(kept, "opening", where, event_of(at))
+                self.opened[*at, pointer] = value
                 count += 1
-                where, opening = next(openings, nothing)
-        need(not opening, "names-no-event", where)
+                where, opening = after()
+        need(opening is ..., "names-no-event", where)
         need(count == len(self.opened), "twice", f"{LOG}openings.jsonl", "/")
         return Say("openings-found", (count, committed - count))
 
@@ -1426,6 +1442,8 @@ class Check:
         at = (row["subject"], row["number"])
         named = is_count(row["number"]) and at in events and row["event"] == self.hashes[at]
         need(named, "names-no-event", where)
+        code = self.codes.get(at[0])
+        need(code in (None, row.get("item", code)), "differs", where, "data/metadata/items.json")
         return at, events.pop(at)
 
     def originals(self) -> Say:
@@ -1444,6 +1462,7 @@ class Check:
             need(subject not in known, "twice", where, subject)
             need(len(stored.get(subject, [])) == 1, "stored-once", where, subject)
             known.add(subject)
+            self.codes[subject] = item["code"]
             then = stored[subject][0]
             same = is_count(item["size"]) and (item["sha256"], item["size"]) == (then["blob"], then["size"])
             need(same, "differs", where, Say("stored", (subject,)))
@@ -1482,7 +1501,13 @@ class Check:
                 self.bad("no-item", name)
         items = {subject for subject in self.tips if subject.startswith("item:")}
         need(items == known and not acquired, "left-out", "data/metadata/items.json")
-        need(is_count(self._signed("items")) and len(known) == self._signed("items"), "differs", "data/metadata/items.json", STATEMENT)
+        need(len({*self.codes.values()}) == len(known), "code-twice")
+        need(
+            is_count(self._signed("items")) and len(known) == self._signed("items"),
+            "differs",
+            "data/metadata/items.json",
+            STATEMENT,
+        )
         self._asked_for(known)
         return Say("originals-found", (files, len(used) - files))
 
@@ -1560,6 +1585,7 @@ class Check:
                 need(entry and row and len(row) == len(columns), "differs", where, f"{name}.json")
                 for column, cell in zip(columns, row, strict=True):
                     need(cell == as_cell(point(entry[1], f"/{column}")), "differs", where, f"{name}.json")
+        self.remark("not-compared")
         return Say("tables-found", (len(TABLES),))
 
 
@@ -2276,6 +2302,11 @@ item-path
 {0} : {1} n’est pas un fichier de ce paquet, est nommé deux fois ou ne devrait pas être ici
 {0}: {1} no es un archivo de este paquete, se nombra dos veces o no debería estar aquí
 {0}: ليس {1} ملفًا في هذه الحزمة، أو ذُكر مرتين، أو لا ينبغي أن يكون هنا
+code-twice
+data/metadata/items.json gives two items the same code
+data/metadata/items.json donne le même code à deux pièces
+data/metadata/items.json da el mismo código a dos piezas
+يعطي data/metadata/items.json مادتين الرمز نفسه
 no-item
 {0} belongs to no item
 {0} n’appartient à aucune pièce
@@ -2326,6 +2357,11 @@ tables-found
 {0} tableaux concordent avec leurs fichiers JSON.
 {0} tablas concuerdan con sus archivos JSON.
 عدد الجداول الموافقة لملفات JSON: {0}.
+not-compared
+The reports and statements, data/interchange/, case.json, sources.json and all in items.json that no step names are signed, but compared with nothing: they are the word of whoever signed.
+Les rapports et déclarations, data/interchange/, case.json, sources.json et tout ce que nulle étape ne nomme dans items.json sont signés, mais comparés à rien : c’est la parole du signataire.
+Los informes y declaraciones, data/interchange/, case.json, sources.json y lo que ningún paso nombra en items.json están firmados, pero no se comparan con nada: son la palabra de quien firmó.
+التقارير والبيانات وdata/interchange/ وcase.json وsources.json وكل ما لا تذكره خطوة في items.json موقَّعة لكنها لم تُقارن بشيء: فهي قول الموقِّع.
 link
 {0} is a link or a device, not a file
 {0} est un lien ou un périphérique, pas un fichier

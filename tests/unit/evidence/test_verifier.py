@@ -284,6 +284,15 @@ def test_bundle_with_opening_twice(bundle, forge):
     assert_bad(rewritten(forge, bundle), "a second time")
 
 
+@pytest.mark.parametrize("empty", [b"{}", b"null", b"0", b'""'])
+def test_no_opening_hides_behind_an_empty_line(bundle, forge, empty):
+    """Whatever a line says, those after it are checked too."""
+    name, honest = "data/custody/openings.jsonl", forge.data
+    false = forging.canonical({**forge.openings[0], "value": "a lie"})
+    forge.data = lambda: {**(files := honest()), name: files[name] + empty + b"\n" + false + b"\n"}
+    assert_bad(rewritten(forge, bundle), "openings.jsonl has not the form")
+
+
 def test_bundle_with_opening_that_points_at_an_open_field(bundle, forge):
     opening = next(o for o in forge.openings if o["pointer"] == "/payload/set/reason")
     opening["pointer"] = "/payload/set/value"
@@ -316,6 +325,19 @@ def test_bundle_that_states_a_reason_it_does_not_open(bundle, forge):
 def test_bundle_with_decision_edited(bundle, forge, field, value):
     forge.decisions[0][field] = value
     assert_bad(rewritten(forge, bundle), "data/decisions.json does not say what event")
+
+
+@pytest.mark.parametrize("table", ["decisions", "detections"])
+def test_bundle_that_lays_a_decision_or_suggestion_to_another_item(bundle, forge, table):
+    """The reference names the true item; the code, which people read, another."""
+    rows = getattr(forge, table)
+    rows[0]["item"], rows[1]["item"] = rows[1]["item"], rows[0]["item"]
+    assert_bad(rewritten(forge, bundle), "does not say what data/metadata/items.json says")
+
+
+def test_bundle_with_two_items_of_one_code(bundle, forge):
+    forge.items[1]["code"] = forge.decisions[1]["item"] = forge.detections[1]["item"] = forge.items[0]["code"]
+    assert_bad(rewritten(forge, bundle), "gives two items the same code")
 
 
 def test_bundle_with_decision_left_out(bundle, forge):
@@ -577,6 +599,15 @@ def test_zip_with_a_path_that_leads_out(bundle, tmp_path, name):
     with zipfile.ZipFile(file, "a") as z:
         z.writestr(name, "x")
     assert check(file)[0] == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["bag/../../x/", "bag//etc/", "bag/a\\..\\x/", "bag/\x1b[31m/", "../", "bag/README.txt/"]
+)
+def test_zip_with_a_folder_that_leads_out_or_is_a_file_too(bundle, tmp_path, name):
+    with zipfile.ZipFile(zipped(bundle, tmp_path / "b.zip"), "a") as z:
+        z.writestr(name, b"")
+    assert_bad(tmp_path / "b.zip", "the file name")
 
 
 def test_zip_with_a_file_twice(bundle, tmp_path):
