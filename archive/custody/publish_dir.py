@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from archive.custody.anchors import cosigned_note
-from archive.custody.tiles import HASH, WIDTH
+from archive.custody.notes import parse_note
+from archive.custody.tiles import HASH, WIDTH, root
 from archive.errors import BadInput, Damaged
 from archive.models import Checkpoint, CustodyPosition, CustodyTile
 
@@ -29,10 +30,12 @@ def tile_path(level: int | str, index: int, width: int = WIDTH) -> str:
 
 
 def write(folder: Path, *, entries: bool = True, progress: Progress = lambda count: None) -> Checkpoint:
-    """Bring a folder up to the newest checkpoint: new tiles first, `checkpoint` last. Full tiles there are kept.
+    """Bring a folder up to the newest checkpoint: new tiles first, `checkpoint` last.
 
-    Raises BadInput when there is no checkpoint yet, the folder belongs to another log or cannot be written, Damaged when
-    tiles or events are missing. What was written before an error is a prefix of the log and does no harm.
+    What was published before is compared to the byte and never written over: it tells what others may have read. Raises
+    Damaged where it differs from this log, or tiles or events are missing; BadInput when there is no checkpoint yet, the
+    folder belongs to another log or cannot be written. What was written before an error is a prefix of the log and does
+    no harm.
     """
     newest = Checkpoint.objects.first()
     if newest is None:
@@ -68,8 +71,17 @@ def _require_same_log(folder: Path, newest: Checkpoint) -> None:
         raise BadInput(
             f"{folder} holds other things ({others[0]}). Nothing was written: name a folder of its own."
         )
-    if there.exists() and there.read_text("utf-8").split("\n")[0] != newest.note.split("\n")[0]:
+    if not there.exists():
+        return
+    before = parse_note(there.read_text("utf-8"))
+    if before.origin != parse_note(newest.note).origin:
         raise BadInput(f"{folder} holds another log. Nothing was written: name another folder.")
+    if before.size > newest.size or root(before.size) != before.root:
+        raise Damaged(
+            f"{there} has {before.size} events that this log, of {newest.size}, does not begin with: it was rolled back or "
+            "rewritten after that was published, or the file was changed. Nothing was written. Run `manage.py custody "
+            "verify --known` with that file, and keep both."
+        )
 
 
 def _write_level(folder: Path, level: int, width: int) -> None:
@@ -77,8 +89,6 @@ def _write_level(folder: Path, level: int, width: int) -> None:
     for index in range(full + bool(rest)):
         count = WIDTH if index < full else rest
         path = folder / tile_path(level, index, count)
-        if path.exists():
-            continue
         row = CustodyTile.objects.filter(level=level, index=index).values_list("hashes", flat=True).first()
         content = bytes(row or b"")[: count * HASH]
         if len(content) != count * HASH:
@@ -86,16 +96,14 @@ def _write_level(folder: Path, level: int, width: int) -> None:
                 f"Tile {index} of level {level} is missing or too short: run `manage.py custody verify` and keep the "
                 "database as it is."
             )
-        _put(path, content)
+        _keep(path, content)
 
 
 def _write_entries(folder: Path, size: int, progress: Progress) -> None:
     full, rest = divmod(size, WIDTH)
     for index in range(full + bool(rest)):
         count = WIDTH if index < full else rest
-        path = folder / tile_path("entries", index, count)
-        if not path.exists():
-            _put(path, entry_bundle(index, count))
+        _keep(folder / tile_path("entries", index, count), entry_bundle(index, count))
         progress(index * WIDTH + count)
 
 
@@ -111,6 +119,18 @@ def entry_bundle(index: int, count: int) -> bytes:
             f"Events from position {first} on are missing: run `manage.py custody verify` and keep the database."
         )
     return b"".join(len(body).to_bytes(2, "big") + body for body in bodies)
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Write a file that never changes, or find it there as it must be. Raises Damaged."""
+    if not path.exists():
+        _put(path, content)
+    elif path.read_bytes() != content:
+        raise Damaged(
+            f"{path} is not what this log holds there: one of the two was changed after it was published. The file was "
+            "left as it is, and the published checkpoint too. Run `manage.py custody verify` and keep both; where the "
+            "file alone is at fault, move it away and publish again."
+        )
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -214,6 +214,32 @@ def test_a_folder_that_cannot_be_a_logs_is_named_and_one_of_a_killed_run_is_take
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["checkpoint", "tile"]
 
 
+@pytest.mark.parametrize("name", ["tile/0/000", "tile/entries/000"])
+def test_a_published_tile_that_differs_is_named_and_neither_kept_nor_written_over(tmp_path, name):
+    """It may be the only witness of what the log said before."""
+    happen("item:a", times=300)
+    call_command("custody", "publish", str(tmp_path), stdout=io.StringIO())
+    note, file = (tmp_path / "checkpoint").read_bytes(), tmp_path / name
+    file.write_bytes(changed := file.read_bytes()[:-1] + b"?")
+    happen("item:a")
+    with pytest.raises(CommandError, match="is not what this log holds there"):
+        call_command("custody", "publish", str(tmp_path), stdout=io.StringIO())
+    assert (file.read_bytes(), (tmp_path / "checkpoint").read_bytes()) == (changed, note)
+
+
+@pytest.mark.parametrize("size", [3, 4, 900])
+def test_a_checkpoint_that_the_log_does_not_continue_is_not_written_over(tmp_path, size):
+    """A log that was rolled back or rewritten: also in the last tile, which is not full and has another name each time."""
+    happen("item:a", times=9)
+    publish(actor=OPERATOR)
+    head, ours = tmp_path / "checkpoint", Checkpoint.objects.first().note.split("\n")[0]
+    head.write_text(f"{ours}\n{size}\n{base64.b64encode(bytes(32)).decode()}\n\n" + "\u2014 x AAAAAAAA\n")
+    before = head.read_bytes()
+    with pytest.raises(CommandError, match="does not begin with"):
+        call_command("custody", "publish", str(tmp_path), stdout=io.StringIO())
+    assert head.read_bytes() == before and not (tmp_path / "tile").exists()
+
+
 def test_hashes_only_leaves_the_events_out(tmp_path):
     happen("item:a")
     call_command("custody", "publish", str(tmp_path / "log"), "--hashes-only", stdout=io.StringIO())
