@@ -17,6 +17,7 @@ MAX_BODY = 524_288
 MAX_PROOF = 63
 MAX_CONNECTIONS = 64
 IDLE_S = 20
+DEADLINE_S = 60  # for a whole connection: who sends a byte now and then is never idle
 TEXT = "text/plain; charset=utf-8"
 _OLD = re.compile(f"old ({SIZE})", re.A)
 log = logging.getLogger("witness")
@@ -56,10 +57,19 @@ class Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        deadline = threading.Timer(DEADLINE_S, _end, [request])
+        deadline.daemon = True
+        deadline.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            deadline.cancel()
             self.room.release()
+
+
+def _end(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it may have ended by itself
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -106,6 +116,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, lines)
 
     def do_GET(self) -> None:
+        if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # what follows is not read, and must not pass for the next request
         try:
             logs = self.server.store.logs()
         except sqlite3.Error as error:
@@ -121,9 +133,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def body(self) -> bytes | None:
         """The request's body; None once an error was answered."""
-        length = self.headers.get("Content-Length", "")
-        if self.headers.get("Transfer-Encoding") or not re.fullmatch("[0-9]{1,12}", length):
-            self.refuse(411, "Say the length of the body in Content-Length.\n")
+        length, *others = self.headers.get_all("Content-Length", [""])
+        if "Transfer-Encoding" in self.headers or others or not re.fullmatch("[0-9]{1,12}", length):
+            self.refuse(411, "Say the length of the body in one Content-Length.\n")
         elif int(length) > MAX_BODY:
             self.refuse(413, f"A request has at most {MAX_BODY} bytes.\n")
         else:

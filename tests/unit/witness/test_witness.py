@@ -1,16 +1,19 @@
 """The witness as another organisation runs it: a process of its own, spoken to over HTTP as C2SP tlog-witness says."""
 
 import ast
+import contextlib
 import hashlib
 import http.client
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from base64 import b64decode, b64encode
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -271,6 +274,47 @@ def test_killed_it_either_remembers_or_has_not_signed(folder, moment, patch, siz
             assert again.status(TREE.request(7, 7)) == 200
     finally:
         again.stop()
+
+
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        ("POST", "Content-Length: 0\r\nContent-Length: {}"),
+        ("POST", "Transfer-Encoding:\r\nContent-Length: 0"),
+        ("GET", "Content-Length: {}"),
+    ],
+)
+def test_no_second_request_hides_in_a_body(running, method, headers):
+    """Where a server before it and the witness disagree on where a request ends."""
+    hidden = f"GET /{hashlib.sha256(ORIGIN.encode()).hexdigest()}/checkpoint HTTP/1.1\r\n\r\n"
+    head = f"{method} /add-checkpoint HTTP/1.1\r\n{headers.format(len(hidden))}\r\n\r\n"
+    assert spoken(running, head + hidden).count(b"HTTP/1.1 ") == 1
+
+
+def test_who_sends_a_byte_now_and_then_holds_no_place_for_ever(folder):
+    witness = RunningWitness(folder, "import witness.server as s; s.DEADLINE_S = 1")
+    try:
+        address = urlsplit(witness.url)
+        with socket.create_connection((address.hostname, address.port), timeout=0.1) as slow:
+            ended, start = False, time.monotonic()
+            while not ended and time.monotonic() < start + 10:
+                with contextlib.suppress(TimeoutError):
+                    try:
+                        slow.sendall(b"G")
+                        ended = slow.recv(1) == b""
+                    except ConnectionError:
+                        ended = True
+        assert ended
+    finally:
+        witness.stop()
+
+
+def spoken(witness, request: str) -> bytes:
+    """All that it answers to raw bytes until it ends the connection."""
+    address = urlsplit(witness.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(request.encode())
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
 def test_with_a_state_that_is_damaged_it_signs_nothing_and_says_so(folder):
