@@ -260,6 +260,10 @@ def verify(root: bytes, proof: MapProof, public_key: bytes) -> None:
         0 <= leaf.number < 2**64 for leaf in leaves
     ):  # or a leaf could be cut otherwise
         raise BadProof("a key, tip or sibling does not have 32 bytes, or a number more than 64 bits")
+    if proof.other is not None if proof.number else proof.tip != EMPTY:
+        raise BadProof(
+            "it says more than the path can prove: a tip of what is absent, or an entry beside what is there"
+        )
     depth = len(proof.siblings)
     path = f"{int.from_bytes(proof.key, 'big'):0256b}"
     if depth > 256:

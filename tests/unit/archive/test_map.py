@@ -115,6 +115,8 @@ def test_a_lie_about_a_name_is_named(head):
         "another's key": replace(good, key=other.key),
         "a sibling short": replace(good, siblings=good.siblings[:-1]),
         "said to be there": replace(absent, number=1, tip=other.tip),
+        "absent, with a tip": replace(absent, tip=other.tip),
+        "there, with an entry beside it": replace(good, other=Leaf(other.key, other.number, other.tip)),
         "another's entry": replace(other, name="item:3", key=good.key, key_proof=good.key_proof),
     }
     for what, lie in lies.items():
