@@ -78,7 +78,7 @@ class Product:
             "SELECT count(*) FROM archive_custodyevent WHERE subject = ? AND type = ?", subject, event
         )[0][0]
 
-    def settled(self, limit_s: int = 360) -> None:
+    def settled(self, limit_s: int = 540) -> None:
         """Wait until the workers have nothing left to do. A job that failed is told at once."""
         end = time.monotonic() + limit_s
         while self.sql("SELECT count(*) FROM archive_job WHERE state IN ('queued', 'running')") != [(0,)]:
