@@ -330,10 +330,11 @@ def test_a_stranger_verifies_the_bundle(product, page, bag):
     assert len(withdrawn) == 1
 
 
-def test_one_flipped_bit_in_each_file_of_the_bundle_is_caught(bag):
+def test_one_flipped_bit_in_a_file_of_the_bundle_is_caught(bag):
+    """Every fifth file here; tests/flows/test_bundle.py takes every one."""
     files = sorted(p for p in bag.rglob("*") if p.is_file())
     assert len(files) > 20
-    for number, path in enumerate(files):
+    for number, path in enumerate(files[::5]):
         whole = path.read_bytes()
         if not whole:
             continue

@@ -33,7 +33,7 @@ def test_export_survives_a_kill_before_each_durable_step(with_photo, tmp_path):
     steps = len(home.manage("bundle", "export", "--case", "A1", "--out", tmp_path / "out", count=True).steps)
     home.drop()
     assert steps >= 40
-    for step in sorted({*range(1, steps, steps // 7), *range(steps - 5, steps + 2)}):
+    for step in sorted({*range(1, steps, steps // 4), *range(steps - 4, steps + 2)}):
         home = with_photo.fresh(tmp_path / f"home{step}")
         out = tmp_path / f"out{step}"
         ended = home.manage("bundle", "export", "--case", "A1", "--out", out, kill_before=step)
@@ -57,7 +57,7 @@ def test_export_survives_a_kill_before_each_durable_step(with_photo, tmp_path):
 
 def test_build_survives_a_kill_at_its_durable_steps(with_photo, tmp_path):
     """A worker that takes up what another left builds the bundle once, and says so once."""
-    for step in itertools.count(1, 7):
+    for step in itertools.count(1, 11):
         home = with_photo.fresh(tmp_path / f"home{step}")
         home.call(HERE, "ask")
         ended = home.call(SOUND, "run", "evidence.build", kill_before=step)
